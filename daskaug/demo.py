@@ -1,0 +1,247 @@
+"""``daskaug demo``: the whole flow on real images that come inside two Python packages."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from daskaug.errors import DaskaugError
+from daskaug.execution import current_executor
+from daskaug.generator import ImageDataGenerator
+from daskaug.materialize import open_materialized
+
+TILE = 96
+"""Pixels of a side of the photographs' tiles."""
+
+COPIES = 3
+SHEET_COLUMNS = 10
+
+
+def run(out: Path, seed: int) -> None:
+    """Do it all in the folder `out`, and print what was done.
+
+    Parameters
+    ----------
+    out : Path
+        Stores of an earlier demo in it are replaced.
+    seed : int
+    """
+    console = Console()
+    out.mkdir(parents=True, exist_ok=True)
+    with console.status("Cutting photographs into tiles"):
+        digits, digit_labels = load_digits()
+        tiles, tile_labels = load_tiles()
+    rows = [_step("digits", *_write_store(out / "digits.zarr", digits, digit_labels, chunk=128))]
+    rows += [_step("photographs", *_write_store(out / "tiles.zarr", tiles, tile_labels, chunk=16))]
+
+    whitener = ImageDataGenerator(zca_whitening=True, rotation_range=15, width_shift_range=0.1, zoom_range=0.1)
+    datagen = ImageDataGenerator(
+        featurewise_center=True,
+        featurewise_std_normalization=True,
+        rotation_range=20,
+        width_shift_range=0.1,
+        height_shift_range=0.1,
+        shear_range=10,
+        zoom_range=0.2,
+        horizontal_flip=True,
+        channel_shift_range=20,
+        brightness_range=(0.8, 1.2),
+        fill_mode="reflect",
+    )
+    store = out / "augmented.zarr"
+    shutil.rmtree(store, ignore_errors=True)
+    with _progress(console) as progress:
+        rows += [_fit("digits: mean + ZCA", whitener, out / "digits.zarr/images", len(digits), progress)]
+        rows += [_fit("photographs: mean + std", datagen, out / "tiles.zarr/images", len(tiles), progress)]
+        rows += [_stream("digits", whitener, out / "digits.zarr", seed, progress)]
+        rows += [_stream("photographs", datagen, out / "tiles.zarr", seed, progress)]
+        bar = progress.add_task("materialise photographs", total=len(tiles) * COPIES)
+        report = datagen.materialize(
+            out / "tiles.zarr/images",
+            store,
+            y=tile_labels,
+            epochs=COPIES,
+            seed=seed,
+            progress=lambda done, total: progress.update(bar, completed=done),
+        )
+    rows += [
+        Step(f"materialise {COPIES} augmented copies", report.rows, report.nbytes, report.seconds),
+    ]
+    sheet = out / "contact-sheet.png"
+    contact_sheet(tiles, digits, open_materialized(store).images, whitener, seed).save(sheet)
+    console.print(_table(rows))
+    assert datagen.statistics is not None
+    console.print(f"mean {np.round(datagen.statistics.mean, 4)}   std {np.round(datagen.statistics.std, 4)}")
+    console.print(f"ran on {current_executor().description}; peak memory {_peak_memory() / 2**20:,.0f} MiB")
+    console.print(f"store   {store}")
+    console.print(f"hash    {report.store_hash}   (the same on every machine for this seed)")
+    console.print(f"picture {sheet}")
+
+
+# --- the steps ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A line of the table."""
+
+    name: str
+    images: int
+    nbytes: int
+    seconds: float
+
+
+def _step(name: str, images: int, nbytes: int, seconds: float) -> Step:
+    return Step(f"write {name} as chunked Zarr", images, nbytes, seconds)
+
+
+def _write_store(
+    store: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], chunk: int
+) -> tuple[int, int, float]:
+    began = time.perf_counter()
+    shutil.rmtree(store, ignore_errors=True)
+    group = zarr.create_group(str(store))
+    group.create_array("images", data=images, chunks=(chunk, *images.shape[1:]))
+    group.create_array("labels", data=labels)
+    return len(images), images.nbytes, time.perf_counter() - began
+
+
+def _fit(name: str, generator: ImageDataGenerator, images: Path, n: int, progress: Progress) -> Step:
+    began = time.perf_counter()
+    bar = progress.add_task(f"fit {name}", total=n)
+    generator.fit(images, progress=lambda done, total: progress.update(bar, completed=done))
+    assert generator.statistics is not None
+    nbytes = n * int(np.prod(generator.statistics.image_shape))
+    return Step(f"fit {name}", n, nbytes, time.perf_counter() - began)
+
+
+def _stream(name: str, generator: ImageDataGenerator, store: Path, seed: int, progress: Progress) -> Step:
+    began = time.perf_counter()
+    batches = generator.flow(store / "images", store / "labels", batch_size=32, seed=seed)
+    bar = progress.add_task(f"stream {name}, two epochs", total=2 * batches.n)
+    images = nbytes = 0
+    for epoch in batches.epochs(2):
+        for x, _ in epoch:
+            images, nbytes = images + len(x), nbytes + x.nbytes
+            progress.update(bar, completed=images)
+    return Step(f"stream {name}, two epochs", images, nbytes, time.perf_counter() - began)
+
+
+@contextlib.contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        yield progress
+
+
+def _table(rows: list[Step]) -> Table:
+    table = Table(title="daskaug demo")
+    table.add_column("step")
+    for heading in ("images", "MB", "seconds", "images/s"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        rate = row.images / row.seconds if row.seconds else float("inf")
+        table.add_row(row.name, f"{row.images:,}", f"{row.nbytes / 1e6:,.1f}", f"{row.seconds:.2f}", f"{rate:,.0f}")
+    return table
+
+
+def _peak_memory() -> int:
+    """Bytes of memory that this process had at its largest."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+# --- the images --------------------------------------------------------------------------------------------------
+
+
+def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """scikit-learn's 1,797 handwritten digits: (1797, 8, 8, 1) uint8 grey levels 0 to 240, and their classes."""
+    datasets = _import("sklearn.datasets")
+    bunch = datasets.load_digits()
+    return (bunch.images * 15).astype(np.uint8)[..., np.newaxis], bunch.target.astype(np.int64)
+
+
+def load_tiles() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Photographs of scikit-learn and scikit-image as (n, 96, 96, 3) uint8 tiles, and the number of the photograph."""
+    data, datasets = _import("skimage.data"), _import("sklearn.datasets")
+    names = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "hubble_deep_field")
+    photographs = [getattr(data, name)() for name in names] + list(datasets.load_sample_images().images)
+    cut = [tiles_of(photograph) for photograph in photographs]
+    labels = [np.full(len(tiles), number, np.int64) for number, tiles in enumerate(cut)]
+    return np.concatenate(cut), np.concatenate(labels)
+
+
+def tiles_of(photograph: NDArray[np.uint8], size: int = TILE) -> NDArray[np.uint8]:
+    """Cut a photograph (h, w, 3) into whole tiles (n, size, size, 3)."""
+    rows, columns = photograph.shape[0] // size, photograph.shape[1] // size
+    whole = photograph[: rows * size, : columns * size, :3]
+    return whole.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+
+
+def _import(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise DaskaugError(
+            f"The demo takes its images from {name.partition('.')[0]}, which is not installed. "
+            "Install the extra: pip install 'daskaug[demo]'."
+        ) from error
+
+
+# --- the picture -------------------------------------------------------------------------------------------------
+
+
+def contact_sheet(
+    tiles: NDArray[np.uint8], digits: NDArray[np.uint8], augmented: Any, whitener: ImageDataGenerator, seed: int
+) -> Image.Image:
+    """Originals above, augmented images below: photographs as stored, digits as streamed before standardising.
+
+    Parameters
+    ----------
+    tiles : (n, 96, 96, 3) uint8
+    digits : (m, 8, 8, 1) uint8
+    augmented : Source
+        The materialised copies of the tiles.
+    whitener : ImageDataGenerator
+        Of the digits.
+    seed : int
+    """
+    chosen = np.linspace(0, len(tiles) - 1, SHEET_COLUMNS).astype(int)
+    bands = [("photographs", tiles[chosen])]
+    for copy in range(COPIES):
+        bands.append((f"copy {copy}", augmented.take(chosen + copy * len(tiles))))
+    first = digits[:SHEET_COLUMNS]
+    bands.append(("digits", first))
+    for epoch in range(2):
+        lazy = whitener.augment(digits, seed=seed, epoch=epoch, standardize=False)[:SHEET_COLUMNS]
+        bands.append((f"epoch {epoch}", np.asarray(lazy.compute(scheduler="synchronous"))))
+    margin, gap, caption = 8, 4, 84
+    width = caption + SHEET_COLUMNS * (TILE + gap) + margin
+    sheet = Image.new("RGB", (width, margin + len(bands) * (TILE + gap) + margin), "white")
+    pen = ImageDraw.Draw(sheet)
+    for band, (title, images) in enumerate(bands):
+        top = margin + band * (TILE + gap)
+        pen.text((margin, top + TILE // 2 - 6), title, fill="black")
+        for column, image in enumerate(images):
+            pixels = np.clip(image, 0, 255).astype(np.uint8)
+            picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+            picture = picture.convert("RGB").resize((TILE, TILE), Image.Resampling.NEAREST)
+            sheet.paste(picture, (caption + column * (TILE + gap), top))
+    return sheet

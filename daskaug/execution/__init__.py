@@ -1,0 +1,8 @@
+"""How work is run: on the active distributed client where there is one, otherwise on threads of this process."""
+
+from __future__ import annotations
+
+from daskaug.execution.blas import single_threaded_blas
+from daskaug.execution.executor import Executor, Pending, current_executor, run_ordered
+
+__all__ = ["Executor", "Pending", "current_executor", "run_ordered", "single_threaded_blas"]

@@ -1,0 +1,721 @@
+"""The facade: Keras' ``ImageDataGenerator``, over sources of any size."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from daskaug import seeding
+from daskaug.config import DTYPES, Config
+from daskaug.errors import ConfigError, SourceError
+from daskaug.overrides import PerImageTransform, overridden_methods
+from daskaug.planning.order import Shuffle, split_rows
+from daskaug.statistics import Statistics
+from daskaug.transforms.block import BlockTransform, FittedArrays
+from daskaug.transforms.draws import Draws, draw_like_keras
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from daskaug.iterators import ArrayIterator, Columns
+    from daskaug.materialize import Report
+    from daskaug.sources import Source
+
+
+class _Option:
+    """A constructor argument as an attribute that can be read and assigned, checked like the argument itself."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: ImageDataGenerator | None, owner: type) -> Any:
+        return self if instance is None else getattr(instance.config, self._name)
+
+    def __set__(self, instance: ImageDataGenerator, value: Any) -> None:
+        instance.config = instance.config.replace(**{self._name: value})
+
+
+class ImageDataGenerator:
+    """Augments and standardises batches of images; fits the statistics it needs out-of-core.
+
+    A drop-in replacement for Keras' class of this name: the same arguments in the same order with the same defaults.
+    Where Keras takes a NumPy array, every method here also takes a Zarr array, a path or URL of one, or a dask array.
+
+    Parameters
+    ----------
+    featurewise_center : bool
+        Subtract the mean of each channel over the data set. Needs :meth:`fit`.
+    samplewise_center : bool
+        Subtract the mean of each image.
+    featurewise_std_normalization : bool
+        Divide by the standard deviation of each channel over the data set, plus 1e-6. Needs :meth:`fit`.
+    samplewise_std_normalization : bool
+        Divide each image by its standard deviation, plus 1e-6.
+    zca_whitening : bool
+        Multiply by the ZCA matrix. Needs :meth:`fit`; switches `featurewise_center` on and
+        `featurewise_std_normalization` off.
+    zca_epsilon : float
+        Added to the singular values before they are inverted.
+    rotation_range : float
+        Degrees; angles are drawn from -rotation_range to rotation_range.
+    width_shift_range, height_shift_range : float, int or 1-D array-like
+        A float below 1 is a fraction of the size, a larger one pixels; an int n draws whole pixels from
+        -(n - 1) to n - 1; an array-like gives the amounts to choose from, with a random sign.
+    brightness_range : pair of float, optional
+        Range of the factor. Results are clipped to the range of the source's dtype; floats are not clipped unless
+        `value_range` says to what. An alpha channel is left alone.
+    shear_range : float
+        Degrees.
+    zoom_range : float or pair of float
+        ``[1 - zoom_range, 1 + zoom_range]`` or the range of the factors itself; one factor for each direction.
+    channel_shift_range : float
+        In grey levels; the amount is added to all channels, and the result clipped to the image's own range.
+    fill_mode : {"constant", "nearest", "reflect", "wrap"}
+        What lies outside the image: ``cval``, the nearest pixel, the mirrored image, or the image again.
+    cval : float
+        Value outside the image for ``fill_mode="constant"``.
+    horizontal_flip, vertical_flip : bool
+        Flip every other image, at random.
+    rescale : float, optional
+        Factor applied after augmenting. None or 0: none.
+    preprocessing_function : callable, optional
+        From one image (rank 3, float) to one of the same shape, called after augmenting. If it takes an argument named
+        `rng`, it gets a NumPy generator of the sample's own.
+    data_format : {"channels_last", "channels_first"}, optional
+        Where the channels are. By default as the user's keras.json says, or ``"channels_last"``.
+    validation_split : float
+        Share of the rows, from the first, that are for validation; 0 to 1.
+    interpolation_order : int
+        Order of the spline, 0 to 5: 0 nearest, 1 bilinear.
+    dtype : str or dtype, optional
+        Of the results. By default as the user's keras.json says, or ``"float32"``. Integer types round half to even
+        and saturate.
+    compat : {None, "keras"}
+        ``"keras"`` replays Keras' own arithmetic and random numbers.
+    value_range : pair of float, optional
+        Lowest and highest possible pixel, for brightness of float images.
+
+    Attributes
+    ----------
+    mean, std : (1, 1, c) or (c, 1, 1) float64 array, or None
+        Fitted, or assigned: anything that broadcasts to an image.
+    zca_whitening_matrix : (d, d) array or None
+        Fitted, or assigned; ``d = height * width * channels``.
+    statistics : Statistics or None
+        All that was fitted.
+    config : Config
+        The checked options.
+
+    Raises
+    ------
+    ConfigError
+        For a value that cannot work, naming the argument.
+
+    Notes
+    -----
+    The pixels of a sample depend on (seed, epoch, sample id, operation) and on nothing else; see the documentation on
+    reproducibility.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daskaug import ImageDataGenerator
+    >>> x = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+    >>> datagen = ImageDataGenerator(featurewise_center=True, rotation_range=20, horizontal_flip=True).fit(x)
+    >>> batch, labels = next(datagen.flow(x, [0, 1, 0, 1], batch_size=2, seed=1))
+    >>> batch.shape, batch.dtype, labels.shape
+    ((2, 8, 8, 3), dtype('float32'), (2,))
+    """
+
+    def __init__(
+        self,
+        featurewise_center: bool = False,
+        samplewise_center: bool = False,
+        featurewise_std_normalization: bool = False,
+        samplewise_std_normalization: bool = False,
+        zca_whitening: bool = False,
+        zca_epsilon: float = 1e-6,
+        rotation_range: float = 0,
+        width_shift_range: float | ArrayLike = 0.0,
+        height_shift_range: float | ArrayLike = 0.0,
+        brightness_range: tuple[float, float] | None = None,
+        shear_range: float = 0.0,
+        zoom_range: float | tuple[float, float] = 0.0,
+        channel_shift_range: float = 0.0,
+        fill_mode: str = "nearest",
+        cval: float = 0.0,
+        horizontal_flip: bool = False,
+        vertical_flip: bool = False,
+        rescale: float | None = None,
+        preprocessing_function: Callable[..., Any] | None = None,
+        data_format: str | None = None,
+        validation_split: float = 0.0,
+        interpolation_order: int = 1,
+        dtype: Any = None,
+        *,
+        compat: str | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
+        given = locals()
+        self._set_up(Config(**{field.name: given[field.name] for field in dataclasses.fields(Config)}))
+
+    def _set_up(self, config: Config) -> None:
+        self.config = config
+        self.statistics: Statistics | None = None
+        self._assigned: dict[str, NDArray[Any] | None] = {}
+        self._fallback_state = threading.local()
+
+    # --- the options, as attributes ------------------------------------------------------------------------------
+
+    featurewise_center = _Option()
+    samplewise_center = _Option()
+    featurewise_std_normalization = _Option()
+    samplewise_std_normalization = _Option()
+    zca_whitening = _Option()
+    zca_epsilon = _Option()
+    rotation_range = _Option()
+    width_shift_range = _Option()
+    height_shift_range = _Option()
+    brightness_range = _Option()
+    shear_range = _Option()
+    zoom_range = _Option()
+    channel_shift_range = _Option()
+    fill_mode = _Option()
+    cval = _Option()
+    horizontal_flip = _Option()
+    vertical_flip = _Option()
+    rescale = _Option()
+    preprocessing_function = _Option()
+    data_format = _Option()
+    validation_split = _Option()
+    interpolation_order = _Option()
+    dtype = _Option()
+    compat = _Option()
+    value_range = _Option()
+    channel_axis = property(lambda self: self.config.channel_axis, doc="Axis of the channels in a batch.")
+    row_axis = property(lambda self: self.config.row_axis, doc="Axis of the rows in a batch.")
+    col_axis = property(lambda self: self.config.col_axis, doc="Axis of the columns in a batch.")
+
+    # --- fitting -------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        augment: bool = False,
+        rounds: int = 1,
+        seed: int | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ImageDataGenerator:
+        """Fit mean, std and the ZCA matrix, whichever the options need, reading the images once and block by block.
+
+        Parameters
+        ----------
+        x : array, Zarr array, dask array, path, URL or iterator made by :meth:`flow`
+            Images of rank 4. An iterator stands for the images it iterates over.
+        augment : bool
+            Fit on augmented images.
+        rounds : int
+            With `augment`: how many epochs of augmented images.
+        seed : int, optional
+            With `augment`: the draws are those of ``flow(..., seed=seed)`` in its first `rounds` epochs.
+        progress : callable, optional
+            Called as ``progress(images done, images in all)`` after each block.
+
+        Returns
+        -------
+        ImageDataGenerator
+            Itself.
+
+        Raises
+        ------
+        SourceError
+            For data that are no images of rank 4, or no images at all.
+        ConfigError
+            For bad arguments.
+
+        Notes
+        -----
+        Sums over integer images are exact; for floats they are added along a tree that depends on the sample index
+        alone. Either way the result has the same bits for any chunking and any number of workers.
+        """
+        from daskaug.fitting import fit_statistics
+
+        if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 1:
+            raise ConfigError(f"`rounds` must be an integer, 1 or more. Received: rounds={rounds!r}.")
+        source, rows, ids = self._fit_input(x)
+        if rows[1] - rows[0] == 0:
+            raise SourceError(
+                f"There is nothing to fit on: `x` has shape {tuple(source.shape)} and rows {rows[0]} to {rows[1]} of "
+                "it were asked for. At least one image is needed."
+            )
+        self._warn_about_channels(source, "`.fit()`")
+        statistics = fit_statistics(
+            source,
+            self.config,
+            rows=rows,
+            ids=ids,
+            augment=bool(augment),
+            rounds=int(rounds),
+            seed=seeding.fresh_seed() if seed is None else seeding.check_seed(seed),
+            progress=progress,
+        )
+        self.statistics = statistics
+        self._assigned.clear()
+        return self
+
+    def _fit_input(self, x: Any) -> tuple[Source, tuple[int, int], NDArray[Any]]:
+        from daskaug.iterators import ArrayIterator
+        from daskaug.sources import open_images
+
+        if isinstance(x, ArrayIterator):
+            return x.source, x._rows, x.columns.ids
+        source = open_images(x)
+        return source, (0, source.shape[0]), np.arange(source.shape[0])
+
+    @property
+    def mean(self) -> NDArray[Any] | None:
+        """Mean of each channel, after rescaling; None before :meth:`fit`."""
+        return self._statistic("mean", self.config.featurewise_center)
+
+    @mean.setter
+    def mean(self, value: ArrayLike | None) -> None:
+        self._assigned["mean"] = _checked_statistic("mean", value)
+
+    @property
+    def std(self) -> NDArray[Any] | None:
+        """Standard deviation of each channel, after rescaling; None before :meth:`fit`."""
+        return self._statistic("std", self.config.featurewise_std_normalization)
+
+    @std.setter
+    def std(self, value: ArrayLike | None) -> None:
+        self._assigned["std"] = _checked_statistic("std", value)
+
+    @property
+    def zca_whitening_matrix(self) -> NDArray[Any] | None:
+        """ZCA matrix for flattened images; None before :meth:`fit`."""
+        if "zca_whitening_matrix" in self._assigned:
+            return self._assigned["zca_whitening_matrix"]
+        whitening = None if self.statistics is None else self.statistics.whitening
+        if whitening is not None:
+            self._assigned["zca_whitening_matrix"] = whitening.matrix()
+        return self._assigned.get("zca_whitening_matrix")
+
+    @zca_whitening_matrix.setter
+    def zca_whitening_matrix(self, value: ArrayLike | None) -> None:
+        matrix = _checked_statistic("zca_whitening_matrix", value)
+        if matrix is not None and (matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]):
+            raise ConfigError(
+                f"`zca_whitening_matrix` must be square, (d, d) with d = height * width * channels; found {matrix.shape}."
+            )
+        self._assigned["zca_whitening_matrix"] = matrix
+
+    def _statistic(self, name: str, is_used: bool) -> NDArray[Any] | None:
+        from daskaug.fitting import as_image_shape
+
+        if name in self._assigned:
+            return self._assigned[name]
+        if self.statistics is None or not is_used:
+            return None
+        return as_image_shape(getattr(self.statistics, name), self.config)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted statistics to one file (NPZ, readable with NumPy alone).
+
+        Raises
+        ------
+        NotFittedError
+            Where there are none.
+        """
+        from daskaug.errors import NotFittedError
+
+        if self.statistics is None:
+            raise NotFittedError(f"There is nothing to save to {path}: call `datagen.fit(x)` first.")
+        self.statistics.save(path)
+
+    def load(self, path: str | Path) -> ImageDataGenerator:
+        """Take the statistics that :meth:`save` wrote.
+
+        Returns
+        -------
+        ImageDataGenerator
+            Itself.
+        """
+        self.statistics = Statistics.load(path)
+        self._assigned.clear()
+        return self
+
+    def to_config(self) -> dict[str, Any]:
+        """The options as JSON values (without what was fitted)."""
+        return self.config.to_dict()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], **functions: Callable[..., Any] | None) -> ImageDataGenerator:
+        """A generator with the options that :meth:`to_config` gave.
+
+        Parameters
+        ----------
+        config : mapping
+        **functions
+            ``preprocessing_function=...`` where it has no name by which it could be imported.
+        """
+        made = cls.__new__(cls)
+        made._set_up(Config.from_dict(config, **functions))
+        return made
+
+    # --- streaming -----------------------------------------------------------------------------------------------
+
+    def flow(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 32,
+        shuffle: bool | str = True,
+        sample_weight: Any = None,
+        seed: int | None = None,
+        save_to_dir: str | Path | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        ignore_class_split: bool = False,
+        subset: str | None = None,
+        *,
+        ids: ArrayLike | None = None,
+        shuffle_unit: int | None = None,
+        shuffle_mix: int | None = None,
+    ) -> ArrayIterator:
+        """Batches of augmented, standardised images.
+
+        Parameters
+        ----------
+        x : array, Zarr array, dask array, path or URL; or a tuple (images, extra) or (images, [extra, ...])
+            Images of rank 4, and further model inputs with as many rows.
+        y : array-like, optional
+            Labels; NumPy, dask or Zarr, with as many rows.
+        batch_size : int
+        shuffle : bool or {"global", "block", "none"}
+            True is ``"global"`` for arrays in memory and ``"block"`` for chunked ones: units of `shuffle_unit` rows in
+            random order, the rows of `shuffle_mix` units mixed.
+        sample_weight : array-like, optional
+            With as many rows; handed out only together with `y`, as in Keras.
+        seed : int, optional
+            Of order and draws. None: fresh entropy; the iterator's `seed_used` tells it.
+        save_to_dir, save_prefix, save_format
+            Save every image handed out, for looking at.
+        ignore_class_split : bool
+            Allow a `subset` whose two sides hold different classes.
+        subset : {"training", "validation"}, optional
+            Part of the rows, as `validation_split` cuts them. Validation images are standardised but not augmented
+            (with ``compat="keras"`` they are augmented too).
+        ids : (n,) integers, optional
+            Sample ids that key the draws; by default the row in `x`.
+
+        Returns
+        -------
+        ArrayIterator
+            Yields ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; with extra inputs `x` is a list. It is a
+            ``keras.utils.PyDataset`` if Keras was loaded before. It has shuffled already: call
+            ``model.fit(iterator, shuffle=False)``.
+
+        Raises
+        ------
+        SourceError
+            For data of the wrong rank or length.
+        ConfigError
+            For bad arguments.
+        NotFittedError
+            At the first batch, where statistics are needed and missing.
+        """
+        from daskaug.iterators import ArrayIterator, PictureSaver
+
+        source, columns = self._flow_input(x, y, sample_weight, ids)
+        rows = self._subset_rows(subset, columns, source.shape[0], ignore_class_split)
+        seed = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
+        self._warn_about_channels(source, "`.flow()`")
+        saver = None
+        if save_to_dir is not None:
+            saver = PictureSaver(str(save_to_dir), save_prefix, save_format, self.config.data_format)
+        return ArrayIterator(
+            source,
+            self._transform(seed=seed, augment=subset != "validation" or self.config.compat == "keras"),
+            columns,
+            rows=rows,
+            batch_size=batch_size,
+            shuffle=Shuffle.of(shuffle, in_memory=source.in_memory, unit=shuffle_unit, mix=shuffle_mix),
+            seed=seed,
+            dtype=self.config.dtype,
+            saver=saver,
+        )
+
+    def _flow_input(self, x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tuple[Source, Columns]:
+        from daskaug.iterators import Columns
+        from daskaug.sources import open_column, open_images
+
+        extras: tuple[Any, ...] = ()
+        if isinstance(x, tuple | list) and len(x) == 2 and np.ndim(getattr(x[0], "shape", ())) == 1:
+            x, extra = x
+            extras = tuple(extra) if isinstance(extra, list | tuple) else (extra,)
+        source = open_images(x)
+        n = source.shape[0]
+        return source, Columns(
+            ids=np.arange(n) if ids is None else _checked_ids(ids, n),
+            y=None if y is None else open_column(y, n, "y"),
+            sample_weight=None if sample_weight is None else open_column(sample_weight, n, "sample_weight"),
+            extras=tuple(open_column(extra, n, f"x[1][{i}]") for i, extra in enumerate(extras)),
+        )
+
+    def _subset_rows(self, subset: str | None, columns: Columns, n: int, ignore_class_split: bool) -> tuple[int, int]:
+        from daskaug.iterators.array import check_class_split
+
+        rows = split_rows(n, self.config.validation_split, subset)
+        if subset is not None and columns.y is not None and not ignore_class_split:
+            check_class_split(columns.y, split_rows(n, self.config.validation_split, "validation")[1])
+        return rows
+
+    def _warn_about_channels(self, source: Source, caller: str) -> None:
+        from daskaug.iterators.array import warn_about_channels
+
+        warn_about_channels(source.shape, self.config.data_format, caller)
+
+    # --- the other two sinks -------------------------------------------------------------------------------------
+
+    def augment(
+        self, x: Any, *, seed: int, epoch: int = 0, standardize: bool = True, ids: ArrayLike | None = None
+    ) -> da.Array:
+        """The augmented images of one epoch as a lazy dask array.
+
+        Parameters
+        ----------
+        x : array, Zarr array, dask array, path or URL
+            Images of rank 4.
+        seed : int
+            Of the draws; the pixels are those that ``flow(x, seed=seed)`` yields in that epoch.
+        epoch : int
+        standardize : bool
+            Standardise as well.
+        ids : (n,) integers, optional
+            Sample ids; by default the row in `x`.
+
+        Returns
+        -------
+        dask.array.Array
+            Of the shape of `x` and the generator's dtype, chunked along the samples. Nothing is computed.
+        """
+        from daskaug.execution.lazy import map_blocks
+        from daskaug.sources import open_images
+
+        source = open_images(x)
+        keys = np.arange(source.shape[0]) if ids is None else _checked_ids(ids, source.shape[0])
+        transform = self._transform(seed=seeding.check_seed(seed), standardize=standardize)
+        return map_blocks(source, transform, keys, seeding.check_epoch(epoch), np.dtype(self.config.dtype))
+
+    def materialize(
+        self,
+        x: Any,
+        store: str | Path,
+        *,
+        y: Any = None,
+        sample_weight: Any = None,
+        ids: ArrayLike | None = None,
+        epochs: int = 1,
+        seed: int = 0,
+        standardize: bool = False,
+        dtype: Any = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Report:
+        """Write augmented copies of the data set to a Zarr store.
+
+        Parameters
+        ----------
+        x : array, Zarr array, dask array, path or URL
+            Images of rank 4.
+        store : path or URL
+            Where to write; must not exist, or hold an unfinished run of the same work, which is then completed.
+        y, sample_weight : array-like, optional
+            Stored along, with as many rows as `x`.
+        ids : (n,) integers, optional
+            Sample ids; by default the row in `x`.
+        epochs : int
+            Copies of each image; copy e has the pixels of epoch e of ``flow(x, seed=seed)``.
+        seed : int
+            Of the draws.
+        standardize : bool
+            Store standardised pixels. By default augmented pixels are stored in the source's dtype, and a flow over
+            the opened store standardises.
+        dtype : str or dtype, optional
+            Of the stored images. By default the source's, or the generator's with `standardize`.
+        progress : callable, optional
+            Called as ``progress(rows done, rows in all)`` after each shard.
+
+        Returns
+        -------
+        Report
+            Rows, bytes, seconds and the hash of the store.
+
+        Raises
+        ------
+        StoreError
+            Where the store holds something else.
+        """
+        from daskaug.materialize import materialize
+
+        source, columns = self._flow_input(x, y, sample_weight, ids)
+        if source.shape[0] == 0:
+            raise SourceError(f"There is nothing to materialise: `x` has shape {tuple(source.shape)}.")
+        if dtype is None:
+            keeps = not standardize and source.dtype.name in DTYPES
+            dtype = source.dtype.name if keeps else self.config.dtype
+        changes: dict[str, Any] = {"dtype": dtype}
+        if not standardize:
+            changes |= _NO_CENTERING
+        transform = self._transform(
+            seed=seeding.check_seed(seed), standardize=standardize, config=self.config.replace(**changes)
+        )
+        return materialize(
+            source,
+            transform,
+            columns,
+            store,
+            config=self.config,
+            epochs=epochs,
+            seed=seeding.check_seed(seed),
+            standardized=standardize,
+            dtype=np.dtype(dtype),
+            progress=progress,
+        )
+
+    # --- single images -------------------------------------------------------------------------------------------
+
+    def get_random_transform(self, img_shape: tuple[int, ...], seed: int | None = None) -> dict[str, Any]:
+        """Draw the parameters of one transformation: the numbers that Keras draws from this seed, bit for bit.
+
+        NumPy's global generator is neither read nor written.
+
+        Parameters
+        ----------
+        img_shape : (height, width, channels) or (channels, height, width), by the data format
+        seed : int, optional
+            None: fresh entropy, or, while the generator works on a sample, that sample's own stream.
+
+        Returns
+        -------
+        dict
+            ``theta`` and ``shear`` in degrees, ``tx`` and ``ty`` in pixels, ``zx`` and ``zy`` factors,
+            ``flip_horizontal``, ``flip_vertical``, ``channel_shift_intensity`` in grey levels or None, ``brightness``
+            a factor or None.
+        """
+        size = img_shape[self.config.row_axis - 1], img_shape[self.config.col_axis - 1]
+        if seed is not None:
+            state = np.random.RandomState(seeding.check_seed(seed))
+        else:
+            state = getattr(self._fallback_state, "state", None) or np.random.RandomState(seeding.fresh_seed())
+        return draw_like_keras(self.config, size, state)
+
+    def apply_transform(self, x: ArrayLike, transform_parameters: Mapping[str, Any]) -> NDArray[Any]:
+        """Transform one image as the parameters say.
+
+        Parameters
+        ----------
+        x : array of rank 3
+            In the data format. Not changed.
+        transform_parameters : mapping
+            As :meth:`get_random_transform` returns them; what is missing is not done.
+
+        Returns
+        -------
+        array of the same shape
+            Of the dtype of `x` if that is a float type, else of the generator's.
+        """
+        image = np.asarray(x)
+        if image.ndim != 3:
+            raise SourceError(f"`x` must be one image of rank 3; found shape {image.shape}. For batches use `.flow()`.")
+        dtype = image.dtype.name if image.dtype.kind == "f" else self.config.dtype
+        transform = self._transform(standardize=False, config=self.config.replace(dtype=dtype, **_NO_CENTERING))
+        return BlockTransform.__call__(
+            transform, image[np.newaxis], np.zeros(1, np.int64), 0, draws=Draws.from_dicts([transform_parameters])
+        )[0]
+
+    def random_transform(self, x: ArrayLike, seed: int | None = None) -> NDArray[Any]:
+        """Transform one image at random: :meth:`get_random_transform`, then :meth:`apply_transform`."""
+        image = np.asarray(x)
+        return self.apply_transform(image, self.get_random_transform(image.shape, seed))
+
+    def standardize(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Preprocess, rescale, centre, normalise and whiten, as the options say.
+
+        Parameters
+        ----------
+        x : array of rank 3 or 4
+            One image or a batch; each image of a batch is standardised by itself (with ``compat="keras"`` the
+            samplewise options take the whole batch for one sample). Floats are changed in place, as in Keras;
+            integers are copied.
+
+        Returns
+        -------
+        array of the same shape
+        """
+        from daskaug.transforms.standardize import standardize_in_place
+
+        return standardize_in_place(x, self.config, self._fitted)
+
+    # --- how ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _fitted(self) -> FittedArrays:
+        return FittedArrays(self.mean, self.std, self.zca_whitening_matrix)
+
+    def _transform(
+        self, *, seed: int = 0, augment: bool = True, standardize: bool = True, config: Config | None = None
+    ) -> BlockTransform:
+        """What the sinks apply; methods that a subclass overrides are honoured, one image at a time."""
+        transform = BlockTransform(config or self.config, self._fitted, seed, augment, standardize)
+        if overridden := overridden_methods(self, ImageDataGenerator):
+            return PerImageTransform.of(transform, self, overridden)
+        return transform
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_fallback_state"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._fallback_state = threading.local()
+
+    def __repr__(self) -> str:
+        fitted = "fitted" if self.statistics is not None else "not fitted"
+        return f"ImageDataGenerator{repr(self.config).removeprefix('Config')[:-1]}) <{fitted}>"
+
+
+_NO_CENTERING: dict[str, Any] = dict.fromkeys(
+    (
+        "featurewise_center",
+        "samplewise_center",
+        "featurewise_std_normalization",
+        "samplewise_std_normalization",
+        "zca_whitening",
+    ),
+    False,
+)
+"""What keeps an integer dtype from being the result's."""
+
+
+def _checked_statistic(name: str, value: ArrayLike | None) -> NDArray[Any] | None:
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ConfigError(f"`{name}` must be finite numbers; found {array.dtype} of shape {array.shape}.")
+    return array
+
+
+def _checked_ids(ids: ArrayLike, n: int) -> NDArray[Any]:
+    array = np.asarray(ids)
+    if array.shape != (n,) or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
+        raise SourceError(
+            f"`ids` must be {n} integers, one per image, from 0 to 2**64 - 1; found {array.dtype} of shape {array.shape}."
+        )
+    return array

@@ -1,0 +1,205 @@
+"""The iterator over arrays: NumPy, Zarr and dask alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskaug import seeding
+from daskaug.errors import SourceError
+from daskaug.execution import Pending, current_executor
+from daskaug.iterators.base import BatchIterator
+from daskaug.iterators.row_cache import RowCache
+from daskaug.pictures import to_picture
+from daskaug.planning.order import Shuffle
+from daskaug.sources.base import BlockReader, Source
+
+Transform = Callable[..., NDArray[Any]]
+"""(block, ids, epoch, *, index=None) -> transformed images."""
+
+CACHE_NBYTES = 256 * 2**20
+"""Decoded bytes of a chunked source that are kept between batches; at least what one mixed group of units needs."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Columns:
+    """What belongs to the rows beside the images; everything in memory and of the same length.
+
+    Attributes
+    ----------
+    ids : (n,) integers
+        Sample ids, which key the draws.
+    y, sample_weight : array or None
+    extras : tuple of arrays
+        Further model inputs.
+    """
+
+    ids: NDArray[Any]
+    y: NDArray[Any] | None = None
+    sample_weight: NDArray[Any] | None = None
+    extras: tuple[NDArray[Any], ...] = ()
+
+    def pack(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
+        """A batch as Keras hands it out: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; `x` may be a list."""
+        x: Any = [images, *(extra[rows] for extra in self.extras)] if self.extras else images
+        if self.y is None:
+            return x
+        if self.sample_weight is None:
+            return x, self.y[rows]
+        return x, self.y[rows], self.sample_weight[rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureSaver:
+    """Saves what is handed out, for looking at (``save_to_dir``)."""
+
+    directory: str
+    prefix: str
+    format: str
+    data_format: str
+
+    def save(self, images: NDArray[Any], positions: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        """Write one file per image: ``{prefix}_{position}_{number}.{format}``, values stretched to 0 to 255."""
+        os.makedirs(self.directory, exist_ok=True)
+        for image, position, number in zip(images, positions, numbers, strict=True):
+            name = f"{self.prefix}_{position}_{number}.{self.format}"
+            to_picture(image, self.data_format, scale=True).save(os.path.join(self.directory, name))
+
+
+class ArrayIterator(BatchIterator):
+    """Batches of augmented and standardised images from a source.
+
+    Made by :meth:`daskaug.ImageDataGenerator.flow`, whose documentation describes the arguments.
+
+    Parameters
+    ----------
+    source : Source
+    transform : callable
+        From raw to finished images.
+    columns : Columns
+    rows : (start, stop)
+        The subset, as rows of the source.
+    batch_size : int
+    shuffle : Shuffle
+    seed : int or None
+    dtype : str
+        Of the batches; sizes the number of batches computed ahead.
+    saver : PictureSaver, optional
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        transform: Transform,
+        columns: Columns,
+        *,
+        rows: tuple[int, int],
+        batch_size: int,
+        shuffle: Shuffle,
+        seed: int | None,
+        dtype: str,
+        saver: PictureSaver | None = None,
+    ) -> None:
+        sample_nbytes = int(np.prod(source.shape[1:])) * np.dtype(dtype).itemsize
+        super().__init__(rows, batch_size, shuffle, seed, sample_nbytes * batch_size if rows[1] > rows[0] else 1)
+        self.source = source
+        self.columns = columns
+        self.image_shape = tuple(source.shape[1:])
+        self.dtype = dtype
+        self._transform = transform
+        self._saver = saver
+
+    @property
+    def y(self) -> NDArray[Any] | None:
+        """Labels of the samples that are iterated over, in the order of the data."""
+        return None if self.columns.y is None else self.columns.y[slice(*self._rows)]
+
+    @property
+    def sample_weight(self) -> NDArray[Any] | None:
+        """Weights of the samples that are iterated over, in the order of the data."""
+        weights = self.columns.sample_weight
+        return None if weights is None else weights[slice(*self._rows)]
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """Sample ids of the samples that are iterated over, in the order of the data."""
+        return self.columns.ids[slice(*self._rows)]
+
+    def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
+        executor = current_executor()
+        here = _RowsHere(self._cache or self.source, rows)
+        reader = self.source.rows_reader(rows) if executor.is_remote else here
+        return executor.submit(self._transform, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
+
+    def _assemble(self, images: Any, rows: NDArray[np.int64], epoch: int) -> Any:
+        if self._saver is not None:
+            numbers = seeding.file_numbers(self.seed_used, epoch, self.columns.ids[rows], 10_000)
+            self._saver.save(images, rows - self._rows[0], numbers)
+        return self.columns.pack(images, rows)
+
+    @functools.cached_property
+    def _cache(self) -> RowCache | None:
+        """Blocks of a chunked source; made where it is needed, and not sent along when the iterator is pickled."""
+        source = self.source
+        if source.in_memory:
+            return None
+        unit = self.shuffling.unit
+        plan = source.plan(0, source.shape[0], target_nbytes=unit * source.row_nbytes)
+        starts = np.array([block.start for block in plan], np.int64)
+        largest = max((block.stop - block.start for block in plan), default=0)
+        group = self.shuffling.mix * (unit + largest) if self.shuffling.kind == "block" else 2 * largest
+        return RowCache(source, starts, max(CACHE_NBYTES, 2 * group * source.row_nbytes))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_cache"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _RowsHere(BlockReader):
+    """Reads rows in this process, through the cache of the iterator."""
+
+    taken_from: RowCache | Source
+    rows: NDArray[np.int64]
+
+    def load(self) -> NDArray[Any]:
+        return self.taken_from.take(self.rows)
+
+    def __repr__(self) -> str:
+        return f"rows {self.rows.tolist()}"
+
+
+def check_class_split(y: NDArray[Any], cut: int) -> None:
+    """Refuse a split whose parts hold different classes.
+
+    Raises
+    ------
+    SourceError
+        As Keras does; ``ignore_class_split=True`` in ``flow`` switches the check off.
+    """
+    first, second = np.unique(y[:cut]), np.unique(y[cut:])
+    if not np.array_equal(first, second):
+        raise SourceError(
+            "Training and validation subsets have different number of classes after the split "
+            f"({len(second)} and {len(first)}). If your numpy arrays are sorted by the label, you might want to "
+            "shuffle them, or pass ignore_class_split=True."
+        )
+
+
+def warn_about_channels(shape: tuple[int, ...], data_format: str, caller: str) -> None:
+    """Warn where the channels seem to lie on the other axis; any number of channels is fine by itself."""
+    axis, other = (3, 1) if data_format == "channels_last" else (1, 3)
+    if shape[axis] not in (1, 3, 4) and shape[other] in (1, 3, 4):
+        warnings.warn(
+            f'{caller} uses the data format "{data_format}" (channels on axis {axis}), but was given an array of shape '
+            f"{tuple(shape)}, with {shape[axis]} channels there. Are the channels on axis {other}? "
+            f'Then pass data_format="{"channels_first" if axis == 3 else "channels_last"}" to the generator.',
+            UserWarning,
+            stacklevel=3,
+        )

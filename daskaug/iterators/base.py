@@ -1,0 +1,214 @@
+"""Batches in the order of an epoch, computed a few ahead."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskaug import seeding
+from daskaug.errors import ConfigError
+from daskaug.execution import Pending, current_executor
+from daskaug.iterators.pydataset import instance_class
+from daskaug.planning.order import Order, Shuffle
+
+AHEAD_NBYTES = 256 * 2**20
+"""Bytes of finished batches that may wait for the consumer."""
+
+Place = tuple[int, int]
+"""Where a batch stands: (epoch, number within the epoch)."""
+
+
+class BatchIterator:
+    """What Keras calls an ``Iterator``: infinite under ``next()``, indexable, safe to share between threads.
+
+    A batch depends on its place alone, the epoch and the number within it; ``it[i]`` and the i-th ``next()`` of an
+    epoch are the same batch. Subclasses compute one in :meth:`_submit`.
+
+    Attributes
+    ----------
+    n, samples : int
+        Samples per epoch.
+    batch_size : int
+    seed : int or None
+        As given. ``seed_used`` is the one in force, drawn from fresh entropy where none was given.
+    epoch : int
+        Epoch of the next batch. ``next()`` goes on to the following epoch by itself; :meth:`on_epoch_end` does so
+        only after a whole epoch has been served through ``[i]`` (Keras calls it after a probe, and twice after a
+        validation pass).
+    batch_index : int
+        Number of the next batch under ``next()``.
+    total_batches_seen : int
+        Batches handed out so far.
+    """
+
+    white_list_formats = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> BatchIterator:
+        """Make a Keras ``PyDataset`` of it where Keras is loaded."""
+        return object.__new__(instance_class(cls))
+
+    def __init__(
+        self, rows: tuple[int, int], batch_size: int, shuffle: Shuffle, seed: int | None, batch_nbytes: int
+    ) -> None:
+        if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
+            raise ConfigError(f"`batch_size` must be an integer, 1 or more. Received: batch_size={batch_size!r}.")
+        super().__init__()  # Keras' PyDataset, if it is among the bases, sets up its queue options here
+        self.n = self.samples = rows[1] - rows[0]
+        self.batch_size = int(batch_size)
+        self.seed = seed
+        self.seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
+        self.shuffle = shuffle.kind != "none"
+        self.shuffling = shuffle
+        self.epoch = 0
+        self.batch_index = 0
+        self.total_batches_seen = 0
+        self._rows = rows
+        self._batch_nbytes = max(1, batch_nbytes)
+        self._served = 0
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """What does not travel: the lock and the batches under way."""
+        self.lock = threading.RLock()
+        self._ahead: collections.deque[tuple[Place, Pending]] = collections.deque()
+        weakref.finalize(self, _cancel, self._ahead)
+
+    # --- to be filled in -----------------------------------------------------------------------------------------
+
+    def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
+        """Start computing the batch of these rows."""
+        raise NotImplementedError
+
+    def _assemble(self, images: Any, rows: NDArray[np.int64], epoch: int) -> Any:
+        """What is handed out: the images with labels, weights and whatever else belongs to the rows."""
+        raise NotImplementedError
+
+    # --- Keras' contract -----------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Batches per epoch; the last one may be smaller."""
+        return -(-self.n // self.batch_size)
+
+    def __getitem__(self, idx: int) -> Any:
+        """The batch number `idx` of the current epoch."""
+        if not -len(self) <= idx < len(self):
+            raise IndexError(f"Asked for batch {idx}; an epoch has {len(self)} batches, numbered from 0.")
+        with self.lock:
+            place = (self.epoch, int(idx) % len(self))
+            self._served += 1
+            self.total_batches_seen += 1
+        rows = self._rows_at(place)
+        return self._assemble(self._submit(rows, place[0]).result(), rows, place[0])
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        """The next batch; the epoch after the last batch of an epoch follows without a break."""
+        if self.n == 0:
+            raise StopIteration
+        with self.lock:
+            place = (self.epoch, self.batch_index)
+            self._look_ahead(place)
+            _, pending = self._ahead.popleft()
+            self.epoch, self.batch_index = self._after(place)
+            self.total_batches_seen += 1
+            self._served = 0
+        rows = self._rows_at(place)
+        return self._assemble(pending.result(), rows, place[0])
+
+    def next(self) -> Any:
+        """The next batch, as ``next(iterator)``."""
+        return next(self)
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch, if at least a whole epoch was served through ``[i]`` since the last time."""
+        with self.lock:
+            if self._served >= len(self):
+                self._go_to(self.epoch + 1, 0)
+
+    def reset(self) -> None:
+        """Go back to the first batch of the current epoch."""
+        with self.lock:
+            self._go_to(self.epoch, 0)
+
+    @property
+    def index_array(self) -> NDArray[np.int64]:
+        """Order of the current epoch: positions in the data, or in the subset where there is one."""
+        return self._order(self.epoch).rows(0, self.n) - self._rows[0]
+
+    # --- beyond Keras --------------------------------------------------------------------------------------------
+
+    def one_epoch(self) -> Iterator[Any]:
+        """The batches of one epoch: the current one from its beginning."""
+        self.reset()
+        for _ in range(len(self)):
+            yield next(self)
+
+    def epochs(self, count: int) -> Iterator[Iterator[Any]]:
+        """One iterator of batches for each of the next `count` epochs."""
+        for _ in range(count):
+            yield self.one_epoch()
+
+    def close(self) -> None:
+        """Give up the batches under way. The iterator can go on being used."""
+        with self.lock:
+            _cancel(self._ahead)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: {self.n} samples, {len(self)} batches of {self.batch_size}, "
+            f"shuffle={self.shuffling.kind!r}, seed={self.seed_used}, epoch {self.epoch}>"
+        )
+
+    # --- how ----------------------------------------------------------------------------------------------------
+
+    def _rows_at(self, place: Place) -> NDArray[np.int64]:
+        epoch, number = place
+        return self._order(epoch).rows(number * self.batch_size, (number + 1) * self.batch_size)
+
+    def _order(self, epoch: int) -> Order:
+        return _order(*self._rows, self.shuffling, self.seed_used, epoch)
+
+    def _after(self, place: Place) -> Place:
+        epoch, number = place
+        return (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
+
+    def _go_to(self, epoch: int, batch_index: int) -> None:
+        _cancel(self._ahead)
+        self.epoch, self.batch_index, self._served = epoch, batch_index, 0
+
+    def _look_ahead(self, place: Place) -> None:
+        """Have the batch at `place` under way, and as many of those after it as time and memory ask for."""
+        if self._ahead and self._ahead[0][0] != place:
+            _cancel(self._ahead)
+        wanted = min(current_executor().parallelism + 1, 1 + AHEAD_NBYTES // self._batch_nbytes)
+        next_place = self._after(self._ahead[-1][0]) if self._ahead else place
+        while len(self._ahead) < wanted:
+            self._ahead.append((next_place, self._submit(self._rows_at(next_place), next_place[0])))
+            next_place = self._after(next_place)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("lock", "_ahead")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._set_up()
+
+
+@functools.lru_cache(maxsize=8)
+def _order(start: int, stop: int, shuffle: Shuffle, seed: int, epoch: int) -> Order:
+    """An order keeps the permutation it has computed, so the last few are kept."""
+    return Order(start, stop, shuffle, seed, epoch)
+
+
+def _cancel(ahead: collections.deque[tuple[Place, Pending]]) -> None:
+    while ahead:
+        ahead.popleft()[1].cancel()

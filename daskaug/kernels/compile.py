@@ -1,0 +1,127 @@
+"""Compile numba kernels on first use and keep the machine code on disk.
+
+Importing daskaug must not compile anything, and two processes that start at the same moment on a read-only
+installation must both work. So a kernel here is a plain Python function plus a rule that names its argument types;
+:func:`compiled` turns the pair into machine code when somebody first calls it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_COMPILE_LOCK = threading.RLock()
+
+
+@functools.cache
+def source_digest() -> str:
+    """Hash of every file in this package: numba itself does not see an edit in a function that a kernel calls."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cache_directory() -> Path:
+    """Folder of the compiled kernels.
+
+    The first of these that can be written: ``$DASKAUG_CACHE_DIR``, ``$NUMBA_CACHE_DIR``, the user's cache folder
+    (``$XDG_CACHE_HOME`` or ``~/.cache``), a folder of this user's own below the system's temporary folder, and as a
+    last resort a fresh temporary folder, which only this process will use.
+    """
+    cache_home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    candidates = [
+        os.environ.get("DASKAUG_CACHE_DIR"),
+        os.environ.get("NUMBA_CACHE_DIR"),
+        os.path.join(cache_home, "daskaug"),
+        os.path.join(tempfile.gettempdir(), f"daskaug-{owner}"),
+    ]
+    for candidate in candidates:
+        if candidate and _usable(path := Path(candidate) / f"kernels-{source_digest()}"):
+            return path
+    return Path(tempfile.mkdtemp(prefix="daskaug-kernels-"))
+
+
+def _usable(path: Path) -> bool:
+    """Whether this user owns the folder and may write into it (compiled code is loaded from there, so both count)."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+@functools.cache
+def _cache_class() -> type:
+    """numba's function cache, pointed at :func:`cache_directory` for our kernels alone.
+
+    The public setting, ``NUMBA_CACHE_DIR``, would move the cache of everybody else's functions in this process too.
+    """
+    from numba.core import caching
+
+    class Locator(caching._CacheLocator):  # type: ignore[misc]
+        def __init__(self, py_func: Callable[..., Any]) -> None:
+            self._line = py_func.__code__.co_firstlineno
+
+        def get_cache_path(self) -> str:
+            return str(cache_directory())
+
+        def get_source_stamp(self) -> str:
+            return source_digest()
+
+        def get_disambiguator(self) -> str:
+            return str(self._line)
+
+        @classmethod
+        def from_function(cls, py_func: Callable[..., Any], py_file: str) -> Locator:
+            return cls(py_func)
+
+    class Impl(caching.CompileResultCacheImpl):  # type: ignore[misc]
+        _locator_classes = [Locator]  # noqa: RUF012  numba reads a plain class attribute
+
+    class KernelCache(caching.FunctionCache):  # type: ignore[misc]
+        _impl_class = Impl
+
+    return KernelCache
+
+
+def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+    """Machine code of a kernel for one signature, from the cache on disk where it is there.
+
+    Parameters
+    ----------
+    function : callable
+        A module-level function, undecorated. It releases the GIL while it runs.
+    *signature
+        numba types of the arguments. Declare input arrays with ``readonly=True`` and layout ``"A"``: numba then
+        accepts any array of that type and rank, writable or not, of whatever strides.
+
+    Returns
+    -------
+    callable
+        Accepts exactly this signature (and arrays that convert to it without a copy); never compiles another.
+    """
+    with _COMPILE_LOCK:
+        return _compiled(function, signature)
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any], signature: tuple[Any, ...]) -> Callable[..., Any]:
+    import numba
+
+    dispatcher = numba.njit(nogil=True, fastmath=False, error_model="numpy")(function)
+    dispatcher._cache = _cache_class()(function)
+    dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    return dispatcher  # type: ignore[no-any-return]

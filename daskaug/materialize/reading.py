@@ -1,0 +1,199 @@
+"""Opening a materialised store as a source of training data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from daskaug import seeding
+from daskaug.config import Config
+from daskaug.errors import IncompleteStoreError, StoreError
+from daskaug.execution import Pending
+from daskaug.iterators import ArrayIterator, Columns
+from daskaug.materialize.layout import DIGEST, EXTRA, FORMAT_VERSION, MANIFEST, STATISTICS
+from daskaug.planning.order import Shuffle
+from daskaug.sources import Source, open_images
+from daskaug.transforms.block import BlockTransform, FittedArrays
+
+
+class MaterializedIterator(ArrayIterator):
+    """Batches from a materialised store: epoch e shows the copies of epoch e, and starts over after the last."""
+
+    def __init__(self, source: Source, transform: Any, columns: Columns, *, copies: int, **options: Any) -> None:
+        super().__init__(source, transform, columns, **options)
+        self._copies = copies
+
+    def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
+        n = self.source.shape[0] // self._copies
+        return super()._submit(rows + n * (epoch % self._copies), epoch)
+
+
+class MaterializedStore:
+    """A finished store: images, labels and weights, and what made them.
+
+    Attributes
+    ----------
+    images : Source
+        All copies, (epochs · n, ...).
+    n : int
+        Images of one copy.
+    epochs : int
+        Copies.
+    labels, sample_weight : (n, ...) array or None
+    config : Config
+        Of the generator.
+    manifest : dict
+        Everything the store says of itself.
+    """
+
+    def __init__(self, store: str, group: zarr.Group, manifest: dict[str, Any]) -> None:
+        self.store = store
+        self.manifest = manifest
+        self._group = group
+        self._contract = manifest["contract"]
+        self.n = int(self._contract["layout"]["n"])
+        self.epochs = int(self._contract["layout"]["epochs"])
+        self.images = open_images(group["images"])
+        self.labels = self._column("y")
+        self.sample_weight = self._column("sample_weight")
+
+    @property
+    def store_hash(self) -> str:
+        """Equal for equal stores."""
+        return str(self.manifest["store_hash"])
+
+    @property
+    def config(self) -> Config:
+        """The generator's options."""
+        return Config.from_dict(self._contract["config"])
+
+    @property
+    def fitted(self) -> FittedArrays:
+        """The statistics that the generator had."""
+        statistics = self._group[STATISTICS]
+        assert isinstance(statistics, zarr.Group)
+        return FittedArrays(**{name: np.asarray(array[:]) for name, array in statistics.arrays()})
+
+    def flow(
+        self,
+        batch_size: int = 32,
+        shuffle: bool | str = True,
+        seed: int | None = None,
+        *,
+        preprocessing_function: Any = None,
+        shuffle_unit: int | None = None,
+        shuffle_mix: int | None = None,
+    ) -> MaterializedIterator:
+        """Batches for training; images are standardised with the stored statistics unless they already are.
+
+        Parameters
+        ----------
+        batch_size : int
+        shuffle : bool or {"global", "block", "none"}
+            As in :meth:`daskaug.ImageDataGenerator.flow`.
+        seed : int, optional
+            Of the order.
+        preprocessing_function : callable, optional
+            The generator's, where it cannot be imported by its name.
+
+        Returns
+        -------
+        MaterializedIterator
+            Epoch e shows copy ``e % epochs``.
+        """
+        standardizes = not self._contract["standardized"]
+        functions = {"preprocessing_function": preprocessing_function} if standardizes else {}
+        options = dict(self._contract["config"])
+        if not standardizes:
+            options |= {"preprocessing_function": None}
+        config = Config.from_dict(options, **functions)
+        seed = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
+        transform = BlockTransform(config, self.fitted, self._contract["seed"], augment=False, standardize=standardizes)
+        columns = Columns(
+            ids=np.tile(self._required("sample_id"), self.epochs),
+            y=self.labels,
+            sample_weight=self.sample_weight,
+            extras=self._extras(),
+        )
+        return MaterializedIterator(
+            self.images,
+            transform,
+            columns,
+            copies=self.epochs,
+            rows=(0, self.n),
+            batch_size=batch_size,
+            shuffle=Shuffle.of(shuffle, in_memory=False, unit=shuffle_unit, mix=shuffle_mix),
+            seed=seed,
+            dtype=config.dtype,
+        )
+
+    def _column(self, name: str) -> NDArray[Any] | None:
+        array = self._group.get(name)
+        return np.asarray(array[: self.n]) if isinstance(array, zarr.Array) else None
+
+    def _required(self, name: str) -> NDArray[Any]:
+        column = self._column(name)
+        if column is None:
+            raise StoreError(f"{self.store} has no array {name!r}; it is damaged.")
+        return column
+
+    def _extras(self) -> tuple[NDArray[Any], ...]:
+        names = sorted(
+            (n for n in self._contract["columns"] if n.startswith(EXTRA)), key=lambda n: int(n[len(EXTRA) :])
+        )
+        return tuple(self._required(name) for name in names)
+
+    def __len__(self) -> int:
+        return self.n * self.epochs
+
+    def __repr__(self) -> str:
+        size = "×".join(map(str, self.images.shape[1:]))
+        return (
+            f"<MaterializedStore {self.store}: {self.n} images × {self.epochs} copies, {size} {self.images.dtype}, "
+            f"hash {self.store_hash[:12]}>"
+        )
+
+
+def open_materialized(store: str | Path, *, allow_incomplete: bool = False) -> MaterializedStore:
+    """Open a store that :meth:`daskaug.ImageDataGenerator.materialize` wrote.
+
+    Parameters
+    ----------
+    store : path or URL
+    allow_incomplete : bool
+        Open it although it is not finished; missing images read as zeros.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is nothing.
+    StoreError
+        Where it is something else.
+    IncompleteStoreError
+        Where a run has not finished.
+    """
+    store = str(store)
+    group = zarr.open_group(store, mode="r")
+    manifest: Any = group.attrs.get(MANIFEST)
+    if not isinstance(manifest, dict):
+        raise StoreError(f"{store} is no materialised store: its attributes have no {MANIFEST!r}.")
+    if manifest["format"] != FORMAT_VERSION:
+        raise StoreError(
+            f"{store} has the format {manifest['format']}; this version of daskaug reads format {FORMAT_VERSION}. "
+            "Use the version that wrote it."
+        )
+    if not manifest["complete"]:
+        if not allow_incomplete:
+            digests = group[DIGEST]
+            assert isinstance(digests, zarr.Array)
+            there = int(np.asarray(digests[:]).any(axis=1).sum())
+            raise IncompleteStoreError(
+                f"{store} is not complete: {there} of {digests.shape[0]} shards are there. Run the same materialize() "
+                "again to finish it, or pass allow_incomplete=True."
+            )
+        manifest = manifest | {"store_hash": "incomplete"}
+    return MaterializedStore(store, group, manifest)

@@ -1,0 +1,98 @@
+"""Subclasses of the generator that override Keras' methods: honoured, image by image."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskaug import seeding
+from daskaug.seeding import Operation
+from daskaug.transforms.block import BlockTransform
+from daskaug.transforms.draws import Draws, draw
+
+METHODS = ("get_random_transform", "apply_transform", "random_transform", "standardize")
+
+
+def overridden_methods(generator: Any, base: type) -> tuple[str, ...]:
+    """Which of Keras' per-image methods the generator's class, or the object itself, replaces."""
+    return tuple(
+        name for name in METHODS if name in vars(generator) or getattr(type(generator), name) is not getattr(base, name)
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PerImageTransform(BlockTransform):
+    """Calls the overridden methods for each image; what is not overridden stays as it is, with the same draws.
+
+    While a sample is worked on, ``get_random_transform`` without a seed draws from a generator of that sample's own,
+    so results do not depend on batches or workers (unless the method draws from somewhere else).
+    """
+
+    generator: Any = None
+    overridden: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, transform: BlockTransform, generator: Any, overridden: tuple[str, ...]) -> PerImageTransform:
+        """Wrap a transform, with a warning about the price."""
+        warnings.warn(
+            f"{type(generator).__name__} overrides {', '.join(overridden)}; images are therefore worked on one by one, "
+            "in Python, which is many times slower than whole blocks.",
+            UserWarning,
+            stacklevel=4,
+        )
+        fields = {field.name: getattr(transform, field.name) for field in dataclasses.fields(transform)}
+        return cls(**fields, generator=generator, overridden=overridden)
+
+    def __call__(
+        self,
+        block: NDArray[Any],
+        ids: NDArray[Any],
+        epoch: int,
+        *,
+        index: NDArray[np.int64] | None = None,
+        draws: Draws | None = None,
+    ) -> NDArray[Any]:
+        """See :meth:`BlockTransform.__call__`."""
+        chosen = block if index is None else block[index]
+        images = np.empty(chosen.shape, self.work_dtype)
+        for i, image in enumerate(chosen):
+            images[i] = self._one(image, ids[i : i + 1], epoch, draws.row(i) if draws else None)
+        return self._to_output(images)
+
+    def _one(self, image: NDArray[Any], sample: NDArray[Any], epoch: int, parameters: Any) -> NDArray[Any]:
+        """image : (h, w, c) or (c, h, w), raw.  sample : (1,) its id."""
+        local = self.generator._fallback_state
+        local.state = seeding.keyed_random_state(self.seed, epoch, Operation.OVERRIDDEN_METHOD, int(sample[0]))
+        try:
+            if self.augment:
+                image = self._augment_one(image, sample, epoch, parameters)
+            if self.standardize:
+                image = self._standardize_one(image, sample, epoch)
+            return image
+        finally:
+            del local.state
+
+    def _augment_one(self, image: NDArray[Any], sample: NDArray[Any], epoch: int, parameters: Any) -> Any:
+        generator, config = self.generator, self.config
+        if "random_transform" in self.overridden:
+            return np.asarray(generator.random_transform(image.astype(self.work_dtype)))
+        if parameters is None and "get_random_transform" in self.overridden:
+            parameters = generator.get_random_transform(image.shape)
+        elif parameters is None:
+            size = image.shape[config.row_axis - 1], image.shape[config.col_axis - 1]
+            parameters = draw(config, size, self.seed, epoch, sample).row(0)
+        if "apply_transform" in self.overridden:
+            return np.asarray(generator.apply_transform(image.astype(self.work_dtype), parameters))
+        only_augment = BlockTransform(
+            config.replace(dtype=self.work_dtype.name), self.fitted, self.seed, augment=True, standardize=False
+        )
+        return only_augment(image[np.newaxis], sample, epoch, draws=Draws.from_dicts([parameters]))[0]
+
+    def _standardize_one(self, image: NDArray[Any], sample: NDArray[Any], epoch: int) -> Any:
+        if "standardize" in self.overridden:
+            return np.asarray(self.generator.standardize(image.astype(self.work_dtype)))
+        return self._standardize(image[np.newaxis].astype(self.work_dtype), sample, epoch)[0]

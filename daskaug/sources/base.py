@@ -1,0 +1,171 @@
+"""What a source of images is, and what of it travels to a task."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
+
+
+class BlockReader(abc.ABC):
+    """Loads some rows, where the task runs.
+
+    Attributes
+    ----------
+    carried_nbytes : int
+        Bytes of pixels that travel with it.
+    """
+
+    carried_nbytes: int = 0
+
+    def collection(self) -> Any:
+        """For rows that a graph computes: the dask collection to compute instead of calling :meth:`load`."""
+        return None
+
+    @abc.abstractmethod
+    def load(self) -> Any:
+        """The rows: an array of rank 4, or a list of such arrays for joined readers."""
+
+
+class Source(abc.ABC):
+    """Images of rank 4, one after the other along the first axis, laid out as they are stored.
+
+    Attributes
+    ----------
+    shape : (n, h, w, c) or (n, c, h, w)
+    dtype : numpy.dtype
+    natural_rows : int
+        Rows that are stored together; reading part of them costs as much as reading all.
+    in_memory : bool
+        Whether any row costs nothing to read.
+    locator : str
+        Where the images are, for people and for warnings.
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    natural_rows: int
+    in_memory: bool = False
+    locator: str
+
+    @property
+    def row_nbytes(self) -> int:
+        """Decoded bytes of an image."""
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+    @abc.abstractmethod
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """The images from `start` to `stop`; not to be written to, for they may be the caller's own."""
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The images at `rows`, in their order; reads every block that holds one of them once."""
+        plan = self.plan(0, self.shape[0], target_nbytes=1)
+        starts = np.array([block.start for block in plan], np.int64)
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        owners = np.searchsorted(starts, rows, side="right") - 1
+        for owner in np.unique(owners):
+            block = plan[int(owner)]
+            chosen = owners == owner
+            out[chosen] = self.read(block.start, block.stop)[rows[chosen] - block.start]
+        return out
+
+    def plan(self, start: int, stop: int, target_nbytes: int = TARGET_NBYTES) -> Plan:
+        """Blocks that cover the rows from `start` to `stop` without cutting what is stored together."""
+        return plan_blocks((start, stop), self.natural_rows, self.row_nbytes, target_nbytes=target_nbytes)
+
+    def reader(self, start: int, stop: int) -> BlockReader:
+        """What a task needs for the rows from `start` to `stop`."""
+        return RangeReader(self, start, stop)
+
+    def rows_reader(self, rows: NDArray[np.int64]) -> BlockReader:
+        """What a task needs for some rows, in their order."""
+        return RowsReader(self, rows)
+
+    def as_dask(self, plan: Plan) -> Any:
+        """The source as a dask array of these blocks, where it is in memory or a graph anyway; otherwise None."""
+        return None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RangeReader(BlockReader):
+    """Consecutive rows of a source that opens itself where it is."""
+
+    source: Source
+    start: int
+    stop: int
+
+    def load(self) -> NDArray[Any]:
+        """See :meth:`BlockReader.load`."""
+        return self.source.read(self.start, self.stop)
+
+    def __repr__(self) -> str:
+        return f"rows {self.start} to {self.stop} of {self.source.locator}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowsReader(BlockReader):
+    """Some rows of a source that opens itself where it is."""
+
+    source: Source
+    rows: NDArray[np.int64]
+
+    def load(self) -> NDArray[Any]:
+        """See :meth:`BlockReader.load`."""
+        return self.source.take(self.rows)
+
+    def __repr__(self) -> str:
+        return f"{len(self.rows)} rows of {self.source.locator}, the first of them {self.rows[:1].tolist()}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CarryingReader(BlockReader):
+    """Rows that travel with the task."""
+
+    block: NDArray[Any]
+    label: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "carried_nbytes", self.block.nbytes)
+
+    def load(self) -> NDArray[Any]:
+        """See :meth:`BlockReader.load`."""
+        return self.block
+
+    def __repr__(self) -> str:
+        return self.label
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class JoinedReader(BlockReader):
+    """Several readers as one; loads a list."""
+
+    readers: tuple[BlockReader, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "carried_nbytes", sum(reader.carried_nbytes for reader in self.readers))
+
+    def collection(self) -> Any:
+        """All of their graphs as one, where they have one."""
+        graphs = [reader.collection() for reader in self.readers]
+        if any(graph is None for graph in graphs):
+            return None
+        from daskaug.sources.dask_array import gather
+
+        return gather(graphs)
+
+    def load(self) -> list[NDArray[Any]]:
+        """See :meth:`BlockReader.load`."""
+        return [reader.load() for reader in self.readers]
+
+    def __repr__(self) -> str:
+        return " and ".join(map(repr, self.readers))
+
+
+def join_readers(readers: list[BlockReader]) -> BlockReader:
+    """One reader that loads a list of what the given ones load."""
+    return JoinedReader(tuple(readers))

@@ -1,0 +1,276 @@
+"""ZCA whitening through the Gram matrix of the features (d × d, d = h · w · c)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskaug.errors import ConfigError, SourceError
+from daskaug.statistics.moments import is_exact
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+# A float32 sum of 1,024 products of values up to 128 stays within 2^24, so every step of the product is exact.
+TILE_ROWS = 1024
+
+# What an integer pixel is lowered by so that its magnitude is at most half the range of the dtype.
+_SHIFTS = {"bool": 0, "int8": 0, "uint8": 128, "int16": 0, "uint16": 32768}
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerGram:
+    """Sums over the rows of integer images, each flattened in its own memory layout, about a constant.
+
+    Exact while they stay below 2^53 (5·10^11 images of 8 bits, 8 million of 16), so merging is exact as well.
+
+    Parameters
+    ----------
+    rows : int
+        Images seen.
+    shift : int
+        The constant that every pixel is lowered by.
+    sums : (d,) float64
+        Σ (x − shift).
+    products : (d, d) float64
+        Σ (x − shift)(x − shift)ᵀ.
+    """
+
+    rows: int
+    shift: int
+    sums: Vector
+    products: Matrix
+
+    @classmethod
+    def partial(cls, block: NDArray[Any]) -> IntegerGram:
+        """Sums of one block (b, ...) bool, int8, uint8, int16 or uint16, in tiles of a fixed number of rows."""
+        features = math.prod(block.shape[1:])
+        shift = _SHIFTS[block.dtype.name]
+        dtype: type[np.float32 | np.float64] = np.float32 if block.dtype.itemsize == 1 else np.float64
+        sums, products = np.zeros(features), np.zeros((features, features))
+        for start in range(0, len(block), TILE_ROWS):
+            tile: NDArray[Any] = block[start : start + TILE_ROWS].astype(dtype, order="C").reshape(-1, features)
+            tile -= dtype(shift)
+            sums += tile.sum(axis=0, dtype=np.float64)
+            # NumPy sees that both factors are one array and computes half of the product (BLAS syrk).
+            products += tile.T @ tile
+        return cls(len(block), shift, sums, products)
+
+    def merge(self, other: IntegerGram) -> IntegerGram:
+        """Sums over the images of both."""
+        return IntegerGram(self.rows + other.rows, self.shift, self.sums + other.sums, self.products + other.products)
+
+    def about(self, centre: Vector) -> Matrix:
+        """Σ (x − centre)(x − centre)ᵀ, (d, d) float64."""
+        # First to the nearest integers, which rounds nothing, so that no digits cancel in the second step.
+        whole = np.round(centre) - self.shift
+        sums = self.sums - whole * self.rows
+        near = _moved(self.products, self.sums, whole, self.rows)
+        return _moved(near, sums, centre - self.shift - whole, self.rows)
+
+
+def _moved(products: Matrix, sums: Vector, offset: Vector, rows: int) -> Matrix:
+    """Σ (y − o)(y − o)ᵀ from Σ y·yᵀ and Σ y: subtracts o·sᵀ + s·oᵀ − n·o·oᵀ as an outer product and its transpose."""
+    half = np.outer(offset, sums - offset * (rows / 2))
+    moved = products - half
+    moved -= half.T
+    return moved
+
+
+@dataclass(frozen=True, eq=False)
+class FloatGram:
+    """Scatter of float images about their own mean, each flattened in its own memory layout.
+
+    Summed and merged in float64, without cancellation however far the pixels are from zero. The bits depend on the
+    blocks and on the BLAS: relative to the largest entry, expect differences of some 1e-15 · √rows.
+
+    Parameters
+    ----------
+    rows : int
+        Images seen.
+    mean : (d,) float64
+        Mean of each feature.
+    scatter : (d, d) float64
+        Σ (x − mean)(x − mean)ᵀ.
+    """
+
+    rows: int
+    mean: Vector
+    scatter: Matrix
+
+    @classmethod
+    def partial(cls, block: NDArray[Any]) -> FloatGram:
+        """Scatter of one block (b, ...) of any real dtype, at least one image."""
+        features = math.prod(block.shape[1:])
+        # NaN and infinite pixels are for the moments to report, which see them first.
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = block.mean(axis=0, dtype=np.float64).reshape(features)
+            drift, scatter = np.zeros(features), np.zeros((features, features))
+            for start in range(0, len(block), TILE_ROWS):
+                tile = block[start : start + TILE_ROWS].astype(np.float64, order="C").reshape(-1, features)
+                tile -= mean
+                drift += tile.sum(axis=0)
+                scatter += tile.T @ tile
+            drift /= len(block)
+            scatter -= np.outer(drift, drift * len(block))
+        return cls(len(block), mean + drift, scatter)
+
+    def merge(self, other: FloatGram) -> FloatGram:
+        """Scatter over the images of both, by Chan's formula."""
+        rows = self.rows + other.rows
+        with np.errstate(over="ignore", invalid="ignore"):
+            delta = other.mean - self.mean
+            scatter = np.outer(delta, delta * (self.rows * (other.rows / rows)))
+            scatter += self.scatter
+            scatter += other.scatter
+            return FloatGram(rows, self.mean + delta * (other.rows / rows), scatter)
+
+    def about(self, centre: Vector) -> Matrix:
+        """Σ (x − centre)(x − centre)ᵀ, (d, d) float64."""
+        offset = self.mean - centre
+        return self.scatter + np.outer(offset, offset * self.rows)
+
+
+Gram = IntegerGram | FloatGram
+
+
+def gram_of(block: NDArray[Any]) -> Gram | None:
+    """Gram partial of the kind that fits the dtype of a block (b, ...); None for a block without images."""
+    if not len(block):
+        return None
+    return IntegerGram.partial(block) if is_exact(block.dtype.name) else FloatGram.partial(block)
+
+
+def merge_grams(a: Gram | None, b: Gram | None) -> Gram | None:
+    """Gram of the images of both, where None stands for no image.
+
+    Raises
+    ------
+    SourceError
+        They come from images of different kinds or sizes.
+    """
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, IntegerGram) and isinstance(b, IntegerGram) and (a.shift, a.sums.size) == (b.shift, b.sums.size):
+        return a.merge(b)
+    if isinstance(a, FloatGram) and isinstance(b, FloatGram) and a.mean.size == b.mean.size:
+        return a.merge(b)
+    raise SourceError("Gram matrices of images that differ in dtype or size cannot be merged")
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """A ZCA matrix U · diag(scale) · Uᵀ, kept as its factors.
+
+    Parameters
+    ----------
+    u : (d, rank) float64
+        Orthonormal directions, largest variance first; a direction runs over the pixels of an image in its own layout.
+    scale : (rank,) float64
+        √n / (s + ε) of each direction, s the singular values of the centred data.
+    epsilon : float
+        The ε of that formula (``zca_epsilon``).
+    """
+
+    u: Matrix
+    scale: Vector
+    epsilon: float
+
+    @property
+    def features(self) -> int:
+        """Length d of a flattened image."""
+        return int(self.u.shape[0])
+
+    @property
+    def rank(self) -> int:
+        """Number of directions that were kept."""
+        return int(self.u.shape[1])
+
+    def matrix(self) -> Matrix:
+        """Multiply the factors out: (d, d) float64, computed anew by each call."""
+        # Not U · (scale · Uᵀ): the product of an array with its own transpose is symmetric to the last bit.
+        root = self.u * np.sqrt(self.scale)
+        return root @ root.T
+
+
+def check_gram(features: int, budget: int) -> None:
+    """Refuse a Gram matrix that would not fit, before any work is done.
+
+    Parameters
+    ----------
+    features : int
+        Length d = h · w · c of a flattened image.
+    budget : int
+        Bytes that one d × d float64 matrix may take. A fit holds about four of them while it decomposes the matrix,
+        and one for each partial that waits to be merged.
+
+    Raises
+    ------
+    ConfigError
+        It takes more.
+    """
+    needed = 8 * features * features
+    if needed > budget:
+        largest = int(np.sqrt(max(budget, 0) / 8))
+        raise ConfigError(
+            f"zca_whitening of images with {features:,} values each needs a {features:,} × {features:,} matrix of "
+            f"{needed / 1e9:,.2f} GB, and the limit is {budget / 1e9:,.2f} GB, which is enough for {largest:,} values "
+            "(height × width × channels). Whiten smaller images or tiles, raise the limit, or fit without "
+            "zca_whitening"
+        )
+
+
+def whitening_from_gram(
+    gram: Gram,
+    channel_mean: Vector,
+    image_shape: tuple[int, int, int],
+    data_format: str,
+    *,
+    epsilon: float = 1e-6,
+    rescale: float = 1.0,
+) -> Whitening:
+    """ZCA whitening of the images that a Gram matrix has seen.
+
+    Parameters
+    ----------
+    gram : IntegerGram or FloatGram
+        Of d = h · w · c features.
+    channel_mean : (c,) float64
+        Mean of each channel of the images as the Gram matrix has seen them: Keras centres by it, not by the mean of
+        each feature.
+    image_shape : tuple of int
+        (h, w, c) or (c, h, w), as `data_format` says.
+    data_format : str
+        ``"channels_last"`` or ``"channels_first"``.
+    epsilon : float
+        Added to the singular values, at least 0.
+    rescale : float
+        The whitening is for images multiplied by it, not 0.
+
+    Returns
+    -------
+    Whitening
+        For images that are rescaled and centred; it may have rank 0, when all images are constant.
+
+    Notes
+    -----
+    Keras computes ``u, s, _ = svd(x.T)`` of the centred images and ``(u * sqrt(n) / (s + epsilon)) @ u.T``. Here s is
+    the root of the eigenvalues of ``x.T @ x``. Directions with s ≤ s_max · √(max(n, d) · 2⁻⁵²) are noise of rounding
+    and are dropped; Keras amplifies them.
+    """
+    # SciPy's linear algebra takes a while to import, and only whitening needs it.
+    from scipy.linalg import eigh
+
+    height, width = image_shape[:2] if data_format == "channels_last" else image_shape[1:]
+    repeat = np.tile if data_format == "channels_last" else np.repeat
+    moment = gram.about(repeat(channel_mean, height * width))
+    # LAPACK wants columns to be contiguous; the matrix is symmetric, so its transpose saves a copy.
+    eigenvalues, vectors = eigh(moment.T, driver="evd", overwrite_a=True, check_finite=False)
+    singular = np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
+    kept = int(np.count_nonzero(singular > singular[0] * np.sqrt(max(gram.rows, singular.size) * 2.0**-52)))
+    scale = np.sqrt(gram.rows) / (singular[:kept] * abs(rescale) + epsilon)
+    return Whitening(np.ascontiguousarray(vectors[:, ::-1][:, :kept]), scale, epsilon)

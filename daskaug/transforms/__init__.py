@@ -1,0 +1,1 @@
+"""From uniform numbers to transformed blocks, without I/O and without dask."""

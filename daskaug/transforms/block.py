@@ -1,0 +1,308 @@
+"""Images in, transformed images out: the whole chain of operations for a block of samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskaug import seeding
+from daskaug.config import Config
+from daskaug.errors import ConfigError, NotFittedError
+from daskaug.kernels import images as kernels
+from daskaug.seeding import Operation
+from daskaug.transforms import like_keras
+from daskaug.transforms.affine import matrices
+from daskaug.transforms.draws import Draws, draw
+
+STD_EPSILON = 1e-6
+"""Added to a standard deviation before dividing by it, as in Keras."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FittedArrays:
+    """The statistics that standardising applies.
+
+    Attributes
+    ----------
+    mean, std : array or None
+        Of any shape that broadcasts to an image; (1, 1, c) or (c, 1, 1) when fitted.
+    whitening : (d, d) array or None
+        ZCA matrix for images flattened in their data format, ``d = height * width * channels``.
+    """
+
+    mean: NDArray[Any] | None = None
+    std: NDArray[Any] | None = None
+    whitening: NDArray[Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BlockTransform:
+    """Augments and standardises blocks of images; pure, and small enough to travel with a task.
+
+    The order is Keras': affine, channel shift, flips, brightness; then, for standardising, the preprocessing function,
+    rescale, samplewise centre and std, featurewise centre and std, ZCA.
+
+    Attributes
+    ----------
+    config : Config
+    fitted : FittedArrays
+    seed : int
+        Of the draws.
+    augment, standardize : bool
+        Which of the two halves is done.
+    """
+
+    config: Config
+    fitted: FittedArrays = FittedArrays()
+    seed: int = 0
+    augment: bool = True
+    standardize: bool = True
+
+    def __call__(
+        self,
+        block: NDArray[Any],
+        ids: NDArray[Any],
+        epoch: int,
+        *,
+        index: NDArray[np.int64] | None = None,
+        draws: Draws | None = None,
+    ) -> NDArray[Any]:
+        """Transform samples.
+
+        Parameters
+        ----------
+        block : (n, h, w, c) or (n, c, h, w), by the data format
+            Images of any real dtype, in their own value range. Not changed.
+        ids : (b,) integers
+            Sample ids, which key the draws.
+        epoch : int
+            Keys the draws.
+        index : (b,) int64, optional
+            Which rows of `block` the samples are; all of them in order by default.
+        draws : Draws, optional
+            Parameters to apply instead of drawn ones.
+
+        Returns
+        -------
+        (b, ...) array
+            Of the configuration's dtype.
+        """
+        if index is None:
+            index = np.arange(len(ids))
+        shape = (len(index), *block.shape[1:])
+        out = np.empty(shape, self.work_dtype)
+        if len(index) == 0:
+            return out.astype(self.config.dtype)
+        images, view = self._channels_last(block), self._channels_last(out)
+        if self.augment and draws is None:
+            draws = draw(self.config, (images.shape[1], images.shape[2]), self.seed, epoch, ids)
+        fused = self._standardization if self._is_fused else None
+        self._augment(images, index, draws, fused, block.dtype, view)
+        if self.standardize and fused is None:
+            out = self._standardize(out, ids, epoch)
+        return self._to_output(out)
+
+    # --- augmenting ----------------------------------------------------------------------------------------------
+
+    def _augment(
+        self,
+        images: NDArray[Any],
+        index: NDArray[np.int64],
+        draws: Draws | None,
+        standardization: kernels.Standardization | None,
+        dtype: np.dtype[Any],
+        out: NDArray[Any],
+    ) -> None:
+        """images : (n, h, w, c) view.  out : (b, h, w, c) view, float32 or float64, is filled."""
+        config = self.config
+        options: dict[str, Any] = {"resampling": self._resampling, "standardization": standardization}
+        if draws is None:
+            kernels.transform_images(images, index, out=out, **options)
+            return
+        grid = matrices(draws, (images.shape[1], images.shape[2]))
+        if grid is not None and config.interpolation_order > 1:
+            warped = np.empty_like(out)
+            kernels.affine_spline(
+                images, index, grid, config.interpolation_order, config.fill_mode, config.cval, out=warped
+            )
+            images, index, grid = warped, np.arange(len(index)), None
+        brightness = draws.brightness
+        if config.compat == "keras":
+            brightness = None
+        kernels.transform_images(
+            images,
+            index,
+            matrices=grid,
+            flips=_flips(draws),
+            channel_shift=draws.channel_shift_intensity,
+            brightness=brightness,
+            value_range=self._value_range(dtype),
+            out=out,
+            **options,
+        )
+        if config.compat == "keras" and draws.brightness is not None:
+            like_keras.brightness_shift(out, draws.brightness)
+
+    def _value_range(self, dtype: np.dtype[Any]) -> tuple[float, float]:
+        """What brightness clips to: the range of an integer source, nothing for floats unless the user says so."""
+        if self.config.value_range is not None:
+            return self.config.value_range
+        if dtype.kind == "b":
+            return 0.0, 1.0
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            return float(limits.min), float(limits.max)
+        return -np.inf, np.inf
+
+    # --- standardising -------------------------------------------------------------------------------------------
+
+    def _standardize(self, block: NDArray[Any], ids: NDArray[Any], epoch: int) -> NDArray[Any]:
+        """block : (b, ...) float32 or float64 in the data format, changed in place where that is possible."""
+        if self.config.preprocessing_function is not None:
+            for i in range(len(block)):
+                block[i] = self._preprocess(block[i], int(ids[i]), epoch)
+        return self.normalize(block)
+
+    def normalize(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Everything of standardising that comes after the preprocessing function.
+
+        Parameters
+        ----------
+        block : (b, ...) float32 or float64
+            In the data format; changed in place (ZCA returns another array).
+
+        Returns
+        -------
+        array of the same shape and dtype
+        """
+        self._check_fitted()
+        kernels.standardize_images(self._channels_last(block), self._standardization)
+        mean, std = self.fitted.mean, self.fitted.std
+        if not self._is_per_channel:
+            if self.config.featurewise_center and mean is not None:
+                block -= mean.astype(block.dtype)
+            if self.config.featurewise_std_normalization and std is not None:
+                block /= std.astype(block.dtype) + block.dtype.type(STD_EPSILON)
+        if self.config.zca_whitening and self.fitted.whitening is not None:
+            flat = block.reshape(len(block), -1)
+            block = (flat @ self.fitted.whitening.astype(block.dtype, copy=False)).reshape(block.shape)
+        return block
+
+    def _preprocess(self, image: NDArray[Any], sample_id: int, epoch: int) -> NDArray[Any]:
+        function = self.config.preprocessing_function
+        assert function is not None
+        keyed = {}
+        if self._preprocessing_takes_rng:
+            keyed["rng"] = seeding.keyed_generator(self.seed, epoch, Operation.PREPROCESSING, sample_id)
+        result = np.asarray(function(image, **keyed))
+        if result.shape != image.shape:
+            raise ConfigError(
+                f"`preprocessing_function` returned an image of shape {result.shape} for one of shape {image.shape}; "
+                "it must keep the shape. Resize the images before they come here."
+            )
+        return result
+
+    def _check_fitted(self) -> None:
+        """Refuse to standardise without the statistics that an option needs; with ``compat="keras"`` only warn."""
+        wanted = (
+            ("featurewise_center", self.fitted.mean),
+            ("featurewise_std_normalization", self.fitted.std),
+            ("zca_whitening", self.fitted.whitening),
+        )
+        for option, found in wanted:
+            if getattr(self.config, option) and found is None:
+                if self.config.compat == "keras":
+                    like_keras.warn_unfitted(option)
+                    continue
+                raise NotFittedError(
+                    f"`{option}` is on, but this generator has not been fitted. "
+                    "Add `datagen.fit(x)` before this line, or `datagen.load(path)` for statistics saved earlier."
+                )
+
+    @property
+    def uses_blas(self) -> bool:
+        """Whether applying it multiplies large matrices (asked by the executor)."""
+        return self.standardize and self.config.zca_whitening
+
+    # --- what the configuration comes to -------------------------------------------------------------------------
+
+    @property
+    def work_dtype(self) -> np.dtype[Any]:
+        """float64 for float64 output and for integers that float32 cannot hold, else float32."""
+        return np.dtype(np.float64 if self.config.dtype in ("float64", "int32", "uint32") else np.float32)
+
+    @functools.cached_property
+    def _resampling(self) -> kernels.Resampling:
+        config = self.config
+        order = min(config.interpolation_order, 1)
+        return kernels.Resampling(order, config.fill_mode, config.cval, double=config.compat == "keras")
+
+    @functools.cached_property
+    def _is_per_channel(self) -> bool:
+        """Whether mean and std are one number per channel, which the kernel applies in passing."""
+        return all(a is None or self._per_channel(a) is not None for a in (self.fitted.mean, self.fitted.std))
+
+    @functools.cached_property
+    def _is_fused(self) -> bool:
+        """Whether the kernel that augments can standardise in the same pass."""
+        config = self.config
+        plain = config.preprocessing_function is None and not config.zca_whitening and self._is_per_channel
+        replays = config.compat == "keras" and config.brightness_range is not None and self.augment
+        if self.standardize and plain:
+            self._check_fitted()
+        return self.standardize and plain and not replays
+
+    @functools.cached_property
+    def _standardization(self) -> kernels.Standardization:
+        config, dtype = self.config, self.work_dtype
+        mean = std = None
+        if self._is_per_channel:
+            if config.featurewise_center and self.fitted.mean is not None:
+                mean = self._per_channel(self.fitted.mean)
+            if config.featurewise_std_normalization and self.fitted.std is not None:
+                std = self._per_channel(self.fitted.std)
+        return kernels.Standardization(
+            rescale=config.rescale or None,
+            samplewise_center=config.samplewise_center,
+            samplewise_std=config.samplewise_std_normalization,
+            mean=None if mean is None else mean.astype(dtype),
+            divisor=None if std is None else std.astype(dtype) + dtype.type(STD_EPSILON),
+        )
+
+    def _per_channel(self, statistic: NDArray[Any]) -> NDArray[Any] | None:
+        """(c,) numbers, or None where the statistic differs within a channel. A scalar is left to broadcasting."""
+        axis = self.config.channel_axis - 1
+        if statistic.ndim == 3 and statistic.size == statistic.shape[axis]:
+            return statistic.reshape(-1)
+        return None
+
+    @functools.cached_property
+    def _preprocessing_takes_rng(self) -> bool:
+        function = self.config.preprocessing_function
+        try:
+            return function is not None and "rng" in inspect.signature(function).parameters
+        except (TypeError, ValueError):  # built-ins without a signature
+            return False
+
+    def _channels_last(self, block: NDArray[Any]) -> NDArray[Any]:
+        """View (b, h, w, c) of a block in the data format."""
+        return block if self.config.data_format == "channels_last" else np.moveaxis(block, 1, 3)
+
+    def _to_output(self, block: NDArray[Any]) -> NDArray[Any]:
+        dtype = np.dtype(self.config.dtype)
+        if block.dtype == dtype:
+            return block
+        if dtype.kind in "iu":
+            return kernels.round_to_integer(block, dtype)
+        return block.astype(dtype)
+
+
+def _flips(draws: Draws) -> NDArray[np.bool_] | None:
+    if not (draws.flip_horizontal.any() or draws.flip_vertical.any()):
+        return None
+    return np.stack([draws.flip_horizontal, draws.flip_vertical], axis=1)
