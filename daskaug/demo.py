@@ -178,12 +178,16 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def load_tiles() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Photographs of scikit-learn and scikit-image as (n, 96, 96, 3) uint8 tiles, and the number of the photograph."""
-    data, datasets = _import("skimage.data"), _import("sklearn.datasets")
-    names = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "hubble_deep_field")
-    photographs = [getattr(data, name)() for name in names] + list(datasets.load_sample_images().images)
-    cut = [tiles_of(photograph) for photograph in photographs]
+    cut = [tiles_of(photograph) for photograph in load_photographs()]
     labels = [np.full(len(tiles), number, np.int64) for number, tiles in enumerate(cut)]
     return np.concatenate(cut), np.concatenate(labels)
+
+
+def load_photographs() -> list[NDArray[np.uint8]]:
+    """Photographs that ship inside scikit-image and scikit-learn, (h, w, 3) uint8 each."""
+    data, datasets = _import("skimage.data"), _import("sklearn.datasets")
+    names = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "hubble_deep_field")
+    return [getattr(data, name)() for name in names] + list(datasets.load_sample_images().images)
 
 
 def tiles_of(photograph: NDArray[np.uint8], size: int = TILE) -> NDArray[np.uint8]:

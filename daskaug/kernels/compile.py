@@ -7,12 +7,13 @@ installation must both work. So a kernel here is a plain Python function plus a 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,25 @@ def _cache_class() -> type:
     return KernelCache
 
 
+@contextlib.contextmanager
+def _straight_code_vectorized() -> Iterator[None]:
+    """Let LLVM turn neighbouring scalar statements into vectors, as C compilers do and numba by default does not.
+
+    It reorders nothing, so results stay the same to the bit. The setting belongs to the process: it is changed while
+    numba's own lock keeps everybody else from compiling.
+    """
+    from numba.core import config
+    from numba.core.compiler_lock import global_compiler_lock
+
+    with global_compiler_lock:
+        before = config.SLP_VECTORIZE
+        config.SLP_VECTORIZE = 1
+        try:
+            yield
+        finally:
+            config.SLP_VECTORIZE = before
+
+
 def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
     """Machine code of a kernel for one signature, from the cache on disk where it is there.
 
@@ -122,6 +142,7 @@ def _compiled(function: Callable[..., Any], signature: tuple[Any, ...]) -> Calla
 
     dispatcher = numba.njit(nogil=True, fastmath=False, error_model="numpy")(function)
     dispatcher._cache = _cache_class()(function)
-    dispatcher.compile(signature)
+    with _straight_code_vectorized():
+        dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher  # type: ignore[no-any-return]

@@ -24,7 +24,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def part(function: _Function) -> _Function:
-    """Make a function that kernels can call, and only they. Divisions by zero give inf, without a branch that raises."""
+    """Make a function that kernels can call, and only they. A division by zero gives inf: no branch that raises."""
     compiler = numba.njit(
         nogil=True, fastmath=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
     )
@@ -84,10 +84,8 @@ def settle(x: Any, size: Any, mode: Any, half: Any) -> Any:
         elif x < 0.0:
             if x < -period:
                 x = period * np.int64(-x / period) + x
-            if x < -size:
-                x = x + period
-            else:  # a hair below zero must not come out as -1, which would mean "nothing there"
-                x = (1e-15 if x > -1e-15 else -x) - 1.0
+            # A hair below zero must not come out as -1, which would mean "nothing there".
+            x = x + period if x < -size else (1e-15 if x > -1e-15 else -x) - 1.0
         else:
             x = x - period * np.int64(x / period)
             if x >= size:
