@@ -20,9 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from daskaug.config import FILL_MODES
 from daskaug.errors import DaskaugError
 from daskaug.execution import current_executor
 from daskaug.generator import ImageDataGenerator
+from daskaug.kernels import images as kernels
 from daskaug.materialize import open_materialized
 
 TILE = 96
@@ -49,7 +51,10 @@ def run(out: Path, seed: int) -> None:
     rows = [_step("digits", *_write_store(out / "digits.zarr", digits, digit_labels, chunk=128))]
     rows += [_step("photographs", *_write_store(out / "tiles.zarr", tiles, tile_labels, chunk=16))]
 
-    whitener = ImageDataGenerator(zca_whitening=True, rotation_range=15, width_shift_range=0.1, zoom_range=0.1)
+    rows += [_warm(console)]
+    whitener = ImageDataGenerator(
+        featurewise_center=True, zca_whitening=True, rotation_range=15, width_shift_range=0.1, zoom_range=0.1
+    )
     datagen = ImageDataGenerator(
         featurewise_center=True,
         featurewise_std_normalization=True,
@@ -83,7 +88,7 @@ def run(out: Path, seed: int) -> None:
         Step(f"materialise {COPIES} augmented copies", report.rows, report.nbytes, report.seconds),
     ]
     sheet = out / "contact-sheet.png"
-    contact_sheet(tiles, digits, open_materialized(store).images, whitener, seed).save(sheet)
+    contact_sheet(tiles, tile_labels, open_materialized(store).images, digits, whitener, seed).save(sheet)
     console.print(_table(rows))
     assert datagen.statistics is not None
     console.print(f"mean {np.round(datagen.statistics.mean, 4)}   std {np.round(datagen.statistics.std, 4)}")
@@ -104,6 +109,13 @@ class Step:
     images: int
     nbytes: int
     seconds: float
+
+
+def _warm(console: Console) -> Step:
+    began = time.perf_counter()
+    with console.status("Compiling the kernels, once for this machine"):
+        kernels.warm()
+    return Step("compile the kernels, or load them", 0, 0, time.perf_counter() - began)
 
 
 def _step(name: str, images: int, nbytes: int, seconds: float) -> Step:
@@ -156,7 +168,8 @@ def _table(rows: list[Step]) -> Table:
         table.add_column(heading, justify="right")
     for row in rows:
         rate = row.images / row.seconds if row.seconds else float("inf")
-        table.add_row(row.name, f"{row.images:,}", f"{row.nbytes / 1e6:,.1f}", f"{row.seconds:.2f}", f"{rate:,.0f}")
+        counted = (f"{row.images:,}", f"{row.nbytes / 1e6:,.1f}") if row.images else ("", "")
+        table.add_row(row.name, *counted, f"{row.seconds:.2f}", f"{rate:,.0f}" if row.images else "")
     return table
 
 
@@ -213,39 +226,72 @@ def _import(name: str) -> Any:
 
 
 def contact_sheet(
-    tiles: NDArray[np.uint8], digits: NDArray[np.uint8], augmented: Any, whitener: ImageDataGenerator, seed: int
+    tiles: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    augmented: Any,
+    digits: NDArray[np.uint8],
+    whitener: ImageDataGenerator,
+    seed: int,
 ) -> Image.Image:
-    """Originals above, augmented images below: photographs as stored, digits as streamed before standardising.
+    """Originals above, augmented images below; then what each fill mode puts outside of an image.
 
     Parameters
     ----------
     tiles : (n, 96, 96, 3) uint8
-    digits : (m, 8, 8, 1) uint8
+    labels : (n,) int64
+        Number of the photograph of each tile.
     augmented : Source
         The materialised copies of the tiles.
+    digits : (m, 8, 8, 1) uint8
     whitener : ImageDataGenerator
-        Of the digits.
+        Of the digits; they are shown as streamed, before standardising.
     seed : int
     """
-    chosen = np.linspace(0, len(tiles) - 1, SHEET_COLUMNS).astype(int)
-    bands = [("photographs", tiles[chosen])]
-    for copy in range(COPIES):
-        bands.append((f"copy {copy}", augmented.take(chosen + copy * len(tiles))))
-    first = digits[:SHEET_COLUMNS]
-    bands.append(("digits", first))
+    chosen = _spread(labels)
+    bands = [_Band("photographs", tiles[chosen])]
+    bands += [_Band(f"copy {copy}", augmented.take(chosen + copy * len(tiles))) for copy in range(COPIES)]
+    bands.append(_Band("digits", digits[:SHEET_COLUMNS]))
     for epoch in range(2):
         lazy = whitener.augment(digits, seed=seed, epoch=epoch, standardize=False)[:SHEET_COLUMNS]
-        bands.append((f"epoch {epoch}", np.asarray(lazy.compute(scheduler="synchronous"))))
-    margin, gap, caption = 8, 4, 84
-    width = caption + SHEET_COLUMNS * (TILE + gap) + margin
-    sheet = Image.new("RGB", (width, margin + len(bands) * (TILE + gap) + margin), "white")
+        bands.append(_Band(f"epoch {epoch}", np.asarray(lazy.compute(scheduler="synchronous"))))
+    moved = {"theta": 30, "tx": 12, "zx": 1.6, "zy": 1.6}
+    for parameters in ({"tx": TILE * 0.4, "ty": TILE * 0.25}, moved):
+        modes = [ImageDataGenerator(fill_mode=mode, cval=255 * 0.8) for mode in FILL_MODES]
+        shown = [tiles[chosen[0]], *(mode.apply_transform(tiles[chosen[0]], parameters) for mode in modes)]
+        bands.append(_Band("fill modes", np.stack(shown), ("original", *FILL_MODES)))
+    return _draw(bands)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Band:
+    """A row of the sheet."""
+
+    title: str
+    images: NDArray[Any]
+    captions: tuple[str, ...] = ()
+
+
+def _spread(labels: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Tiles of every photograph, from its middle and, as far as there is room, from its first third."""
+    places = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    middle = [place[len(place) // 2] for place in places]
+    return np.sort([*middle, *(place[len(place) // 3] for place in places)][:SHEET_COLUMNS])
+
+
+def _draw(bands: list[_Band]) -> Image.Image:
+    margin, gap, side = 8, 4, 84
+    width = side + SHEET_COLUMNS * (TILE + gap) + margin
+    sheet = Image.new("RGB", (width, 2 * margin + len(bands) * (TILE + gap)), "white")
     pen = ImageDraw.Draw(sheet)
-    for band, (title, images) in enumerate(bands):
-        top = margin + band * (TILE + gap)
-        pen.text((margin, top + TILE // 2 - 6), title, fill="black")
-        for column, image in enumerate(images):
+    for number, band in enumerate(bands):
+        top = margin + number * (TILE + gap)
+        pen.text((margin, top + TILE // 2 - 6), band.title, fill="black")
+        for column, image in enumerate(band.images):
             pixels = np.clip(image, 0, 255).astype(np.uint8)
             picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-            picture = picture.convert("RGB").resize((TILE, TILE), Image.Resampling.NEAREST)
-            sheet.paste(picture, (caption + column * (TILE + gap), top))
+            left = side + column * (TILE + gap)
+            sheet.paste(picture.convert("RGB").resize((TILE, TILE), Image.Resampling.NEAREST), (left, top))
+            if band.captions:
+                pen.rectangle((left, top + TILE - 13, left + 56, top + TILE - 1), fill="white")
+                pen.text((left + 3, top + TILE - 13), band.captions[column], fill="black")
     return sheet

@@ -30,6 +30,13 @@ def picture(height: int, width: int, channels: int, dtype: str, count: int = 1) 
     return pieces + pieces.dtype.type(0.37) if pieces.dtype.kind == "f" else pieces
 
 
+def assert_same_bits(found: np.ndarray, wanted: np.ndarray) -> None:
+    """Equal dtype, shape and bits: signs of zeros count, and one NaN is like another."""
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted, strict=True)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
+
+
 def parameters(count: int, size: int) -> dict[str, np.ndarray]:
     """Moderate warps and changes of level for each of `count` images of size × size pixels."""
     state = np.random.RandomState(7)

@@ -154,12 +154,15 @@ def test_standardize_agrees_with_keras(options, data_format, compat):
         expected = theirs.standardize(image.astype(np.float64))
         mine = image.astype(np.float32)
         found = ours.standardize(mine)
+        assert found.dtype == np.float32 or compat == "keras"
         assert found is mine or options.get("zca_whitening")  # in place, as Keras documents
-        # 1e-3 on a scale of 0 to 255, whatever scale standardising has led to.
-        assert np.abs(found - expected).max() <= 1e-3 / 255 * max(np.abs(expected).max(), 1e-6)
+        # 1e-3 on a scale of 0 to 255, whatever scale standardising has led to. Whitening magnifies the rounding of
+        # single precision by up to √n / s of its weakest direction.
+        tolerance = 1e-4 if options.get("zca_whitening") else 1e-3 / 255 * max(np.abs(expected).max(), 1e-6)
+        assert np.abs(found - expected).max() <= tolerance
         copied = ours.standardize(image)
-        assert copied.dtype == np.float32
-        assert np.allclose(copied, found, rtol=0, atol=1e-6 * np.abs(found).max())
+        assert copied.dtype == found.dtype
+        assert np.array_equal(copied, found)
 
 
 def test_mean_and_std_are_float64_numpys():
