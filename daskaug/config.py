@@ -287,10 +287,7 @@ def _zoom(name: str, value: Any) -> tuple[float, float]:
     allowed = "a float z (factors from 1 - z to 1 + z) or a pair of factors, none of them negative"
     if value is None:
         return 1, 1
-    if _is_number(value):
-        factors = (1 - _number(value), 1 + _number(value))
-    else:
-        factors = _pair(name, value, allowed)
+    factors = (1 - _number(value), 1 + _number(value)) if _is_number(value) else _pair(name, value, allowed)
     if min(factors) < 0:
         raise _wrong(name, value, allowed)
     return factors

@@ -254,10 +254,10 @@ def contact_sheet(
     for epoch in range(2):
         lazy = whitener.augment(digits, seed=seed, epoch=epoch, standardize=False)[:SHEET_COLUMNS]
         bands.append(_Band(f"epoch {epoch}", np.asarray(lazy.compute(scheduler="synchronous"))))
-    moved = {"theta": 30, "tx": 12, "zx": 1.6, "zy": 1.6}
+    telling, moved = tiles[chosen[-2]], {"theta": 30, "tx": 12, "zx": 1.6, "zy": 1.6}
     for parameters in ({"tx": TILE * 0.4, "ty": TILE * 0.25}, moved):
         modes = [ImageDataGenerator(fill_mode=mode, cval=255 * 0.8) for mode in FILL_MODES]
-        shown = [tiles[chosen[0]], *(mode.apply_transform(tiles[chosen[0]], parameters) for mode in modes)]
+        shown = [telling, *(mode.apply_transform(telling, parameters) for mode in modes)]
         bands.append(_Band("fill modes", np.stack(shown), ("original", *FILL_MODES)))
     return _draw(bands)
 

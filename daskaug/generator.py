@@ -21,8 +21,7 @@ from daskaug.transforms.block import BlockTransform, FittedArrays
 from daskaug.transforms.draws import Draws, draw_like_keras
 
 if TYPE_CHECKING:
-    import dask.array as da
-
+    from daskaug.execution.lazy import Array
     from daskaug.iterators import ArrayIterator, Columns
     from daskaug.materialize import Report
     from daskaug.sources import Source
@@ -312,7 +311,8 @@ class ImageDataGenerator:
         matrix = _checked_statistic("zca_whitening_matrix", value)
         if matrix is not None and (matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]):
             raise ConfigError(
-                f"`zca_whitening_matrix` must be square, (d, d) with d = height * width * channels; found {matrix.shape}."
+                "`zca_whitening_matrix` must be square, (d, d) with d = height * width * channels; "
+                f"found shape {matrix.shape}."
             )
         self._assigned["zca_whitening_matrix"] = matrix
 
@@ -435,19 +435,20 @@ class ImageDataGenerator:
 
         source, columns = self._flow_input(x, y, sample_weight, ids)
         rows = self._subset_rows(subset, columns, source.shape[0], ignore_class_split)
-        seed = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
+        seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
         self._warn_about_channels(source, "`.flow()`")
         saver = None
         if save_to_dir is not None:
             saver = PictureSaver(str(save_to_dir), save_prefix, save_format, self.config.data_format)
         return ArrayIterator(
             source,
-            self._transform(seed=seed, augment=subset != "validation" or self.config.compat == "keras"),
+            self._transform(seed=seed_used, augment=subset != "validation" or self.config.compat == "keras"),
             columns,
             rows=rows,
             batch_size=batch_size,
             shuffle=Shuffle.of(shuffle, in_memory=source.in_memory, unit=shuffle_unit, mix=shuffle_mix),
             seed=seed,
+            seed_used=seed_used,
             dtype=self.config.dtype,
             saver=saver,
         )
@@ -486,7 +487,7 @@ class ImageDataGenerator:
 
     def augment(
         self, x: Any, *, seed: int, epoch: int = 0, standardize: bool = True, ids: ArrayLike | None = None
-    ) -> da.Array:
+    ) -> Array:
         """The augmented images of one epoch as a lazy dask array.
 
         Parameters
@@ -635,10 +636,10 @@ class ImageDataGenerator:
         if image.ndim != 3:
             raise SourceError(f"`x` must be one image of rank 3; found shape {image.shape}. For batches use `.flow()`.")
         dtype = image.dtype.name if image.dtype.kind == "f" else self.config.dtype
-        transform = self._transform(standardize=False, config=self.config.replace(dtype=dtype, **_NO_CENTERING))
-        return BlockTransform.__call__(
-            transform, image[np.newaxis], np.zeros(1, np.int64), 0, draws=Draws.from_dicts([transform_parameters])
-        )[0]
+        transform = BlockTransform(self.config.replace(dtype=dtype, **_NO_CENTERING), standardize=False)
+        draws = Draws.from_dicts([transform_parameters])
+        transformed: NDArray[Any] = transform(image[np.newaxis], np.zeros(1, np.int64), 0, draws=draws)[0]
+        return transformed
 
     def random_transform(self, x: ArrayLike, seed: int | None = None) -> NDArray[Any]:
         """Transform one image at random: :meth:`get_random_transform`, then :meth:`apply_transform`."""
@@ -716,6 +717,7 @@ def _checked_ids(ids: ArrayLike, n: int) -> NDArray[Any]:
     array = np.asarray(ids)
     if array.shape != (n,) or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
         raise SourceError(
-            f"`ids` must be {n} integers, one per image, from 0 to 2**64 - 1; found {array.dtype} of shape {array.shape}."
+            f"`ids` must be {n} integers, one per image, from 0 to 2**64 - 1; "
+            f"found {array.dtype} of shape {array.shape}."
         )
     return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daskaug.execution.blas import single_threaded_blas
-from daskaug.execution.executor import Executor, Pending, current_executor, run_ordered
+from daskaug.execution.current import current_executor
+from daskaug.execution.executor import Executor, Pending, run_ordered
 
 __all__ = ["Executor", "Pending", "current_executor", "run_ordered", "single_threaded_blas"]

@@ -10,7 +10,7 @@ from typing import Any
 
 _lock = threading.Lock()
 _entered = 0
-_limit: Any = None
+_limit: _Limit | None = None
 
 
 @functools.cache
@@ -18,6 +18,32 @@ def _controller() -> Any:
     import threadpoolctl
 
     return threadpoolctl.ThreadpoolController()
+
+
+class _Limit:
+    """Holds BLAS to one thread until it is lifted, from a thread of its own.
+
+    threadpoolctl heeds only the thread that set a limit (since 3.8, for OpenBLAS), so the thread that lifts it has to
+    be the same one, and the last of several tasks to leave seldom is the first that came.
+    """
+
+    def __init__(self) -> None:
+        self._is_held, self._is_over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold, name="daskaug-blas-limit", daemon=True)
+        self._thread.start()
+        self._is_held.wait()
+
+    def _hold(self) -> None:
+        try:
+            with _controller().limit(limits=1, user_api="blas"):
+                self._is_held.set()
+                self._is_over.wait()
+        finally:
+            self._is_held.set()
+
+    def lift(self) -> None:
+        self._is_over.set()
+        self._thread.join()
 
 
 @contextlib.contextmanager
@@ -31,13 +57,13 @@ def single_threaded_blas() -> Iterator[None]:
     global _entered, _limit
     with _lock:
         if _entered == 0:
-            _limit = _controller().limit(limits=1, user_api="blas")
+            _limit = _Limit()
         _entered += 1
     try:
         yield
     finally:
         with _lock:
             _entered -= 1
-            if _entered == 0:
-                _limit.restore_original_limits()
+            if _entered == 0 and _limit is not None:
+                _limit.lift()
                 _limit = None

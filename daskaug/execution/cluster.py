@@ -43,9 +43,7 @@ class ClientExecutor:
         """For people: what runs the tasks."""
         return f"{self.parallelism} thread(s) on {len(self._client.nthreads())} distributed worker(s)"
 
-    def submit(
-        self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str
-    ) -> Pending:
+    def submit(self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str) -> Pending:
         """See :meth:`daskaug.execution.Executor.submit`."""
         key = f"{name}-{uuid.uuid4().hex}"
         graph = reader.collection()

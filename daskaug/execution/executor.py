@@ -6,7 +6,6 @@ import collections
 import contextlib
 import functools
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,21 +118,6 @@ def _forget_threads() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
-
-
-def current_executor() -> Executor:
-    """The active distributed client where there is one, otherwise this process' threads.
-
-    No cluster is ever started. Inside a task of a distributed worker it is the threads as well: submitting from there
-    and waiting could fill the cluster with tasks that wait for each other.
-    """
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return threads_executor()
-    from daskaug.execution.cluster import ClientExecutor, active_client
-
-    client = active_client()
-    return threads_executor() if client is None else ClientExecutor(client)
 
 
 def run_ordered(

@@ -7,11 +7,15 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.array import Array
 from numpy.typing import NDArray
 
 from daskaug.planning.blocks import Plan
 from daskaug.sources.base import Source
 from daskaug.transforms.block import BlockTransform
+
+
+__all__ = ["Array", "map_blocks"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +46,7 @@ class _ReadAndTransform:
         return self.transform(self.source.read(block.start, block.stop), self.ids[block.start : block.stop], self.epoch)
 
 
-def map_blocks(source: Source, transform: BlockTransform, ids: NDArray[Any], epoch: int, dtype: np.dtype[Any]) -> Any:
+def map_blocks(source: Source, transform: BlockTransform, ids: NDArray[Any], epoch: int, dtype: np.dtype[Any]) -> Array:
     """The transformed source as a dask array, chunked along the samples.
 
     Parameters
@@ -63,8 +67,10 @@ def map_blocks(source: Source, transform: BlockTransform, ids: NDArray[Any], epo
     plan = source.plan(0, source.shape[0])
     array = source.as_dask(plan)
     if array is not None:
-        return array.map_blocks(_Transform(transform, ids, epoch), dtype=dtype, meta=meta)
+        transformed: Array = array.map_blocks(_Transform(transform, ids, epoch), dtype=dtype, meta=meta)
+        return transformed
     rows = tuple(block.stop - block.start for block in plan) or (0,)
     chunks = (rows, *((size,) for size in source.shape[1:]))
     task = _ReadAndTransform(source, plan, transform, ids, epoch)
-    return da.map_blocks(task, chunks=chunks, dtype=dtype, meta=meta)
+    read: Array = da.map_blocks(task, chunks=chunks, dtype=dtype, meta=meta)
+    return read

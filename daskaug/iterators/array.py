@@ -89,6 +89,9 @@ class ArrayIterator(BatchIterator):
     batch_size : int
     shuffle : Shuffle
     seed : int or None
+        As the user gave it.
+    seed_used : int
+        The one in force.
     dtype : str
         Of the batches; sizes the number of batches computed ahead.
     saver : PictureSaver, optional
@@ -104,11 +107,12 @@ class ArrayIterator(BatchIterator):
         batch_size: int,
         shuffle: Shuffle,
         seed: int | None,
+        seed_used: int,
         dtype: str,
         saver: PictureSaver | None = None,
     ) -> None:
         sample_nbytes = int(np.prod(source.shape[1:])) * np.dtype(dtype).itemsize
-        super().__init__(rows, batch_size, shuffle, seed, sample_nbytes * batch_size if rows[1] > rows[0] else 1)
+        super().__init__(rows, batch_size, shuffle, seed, seed_used, sample_nbytes)
         self.source = source
         self.columns = columns
         self.image_shape = tuple(source.shape[1:])

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskaug import seeding
 from daskaug.errors import ConfigError
 from daskaug.execution import Pending, current_executor
 from daskaug.iterators.pydataset import instance_class
@@ -55,7 +54,13 @@ class BatchIterator:
         return object.__new__(instance_class(cls))
 
     def __init__(
-        self, rows: tuple[int, int], batch_size: int, shuffle: Shuffle, seed: int | None, batch_nbytes: int
+        self,
+        rows: tuple[int, int],
+        batch_size: int,
+        shuffle: Shuffle,
+        seed: int | None,
+        seed_used: int,
+        sample_nbytes: int,
     ) -> None:
         if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
             raise ConfigError(f"`batch_size` must be an integer, 1 or more. Received: batch_size={batch_size!r}.")
@@ -63,14 +68,14 @@ class BatchIterator:
         self.n = self.samples = rows[1] - rows[0]
         self.batch_size = int(batch_size)
         self.seed = seed
-        self.seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
+        self.seed_used = seed_used
         self.shuffle = shuffle.kind != "none"
         self.shuffling = shuffle
         self.epoch = 0
         self.batch_index = 0
         self.total_batches_seen = 0
         self._rows = rows
-        self._batch_nbytes = max(1, batch_nbytes)
+        self._batch_nbytes = self.batch_size * max(1, sample_nbytes)
         self._served = 0
         self._set_up()
 

@@ -111,7 +111,7 @@ class MaterializedStore:
         if not standardizes:
             options |= {"preprocessing_function": None}
         config = Config.from_dict(options, **functions)
-        seed = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
+        seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
         transform = BlockTransform(config, self.fitted, self._contract["seed"], augment=False, standardize=standardizes)
         columns = Columns(
             ids=np.tile(self._required("sample_id"), self.epochs),
@@ -128,6 +128,7 @@ class MaterializedStore:
             batch_size=batch_size,
             shuffle=Shuffle.of(shuffle, in_memory=False, unit=shuffle_unit, mix=shuffle_mix),
             seed=seed,
+            seed_used=seed_used,
             dtype=config.dtype,
         )
 

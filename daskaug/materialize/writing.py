@@ -30,7 +30,7 @@ from daskaug.materialize.layout import (
     store_digest,
 )
 from daskaug.seeding import SEEDING_VERSION
-from daskaug.sources.base import BlockReader, Source, join_readers
+from daskaug.sources import BlockReader, Source, join_readers
 from daskaug.transforms.block import BlockTransform
 
 

@@ -84,6 +84,19 @@ def test_double_arithmetic_equals_scipy_bit_for_bit(
 
 
 @modes
+@pytest.mark.parametrize("order", [0, 1])
+@given(shape=shapes, matrix=matrices, seed=st.integers(0, 99))
+def test_infinite_and_missing_pixels_spread_as_in_scipy(
+    fill_mode: str, order: int, shape: tuple[int, int], matrix: np.ndarray, seed: int
+) -> None:
+    block = picture(*shape, 1, "float32", count=2)
+    state = np.random.RandomState(seed)
+    block[state.uniform(size=block.shape) < 0.2] = state.choice([np.nan, np.inf, -np.inf])
+    found = warp(block, matrix, kernels.Resampling(order, fill_mode, 7.5, True), "float64", False)
+    assert_same_bits(found, scipy_warp(block[1], matrix, order, fill_mode, "float64"))
+
+
+@modes
 @given(shape=shapes, matrix=matrices, layout=channels_and_layout, dtype=dtypes, out_dtype=out_dtypes)
 def test_quick_arithmetic_is_close_to_scipy(
     fill_mode: str, shape: tuple[int, int], matrix: np.ndarray, layout: tuple[int, bool], dtype: str, out_dtype: str

@@ -139,9 +139,7 @@ def test_take_keeps_order_and_repeats(rows, tmp_path_factory):
 
 
 def test_missing_chunks_are_the_fill_value(tmp_path):
-    array = zarr.create_array(
-        tmp_path / "m.zarr", shape=(20, 4, 4, 3), chunks=(5, 4, 4, 3), dtype="u1", fill_value=7
-    )
+    array = zarr.create_array(tmp_path / "m.zarr", shape=(20, 4, 4, 3), chunks=(5, 4, 4, 3), dtype="u1", fill_value=7)
     array[5:10] = 1
     found = open_images(tmp_path / "m.zarr").read(0, 20)
     assert set(np.unique(found[:5])) == {7}
