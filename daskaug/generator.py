@@ -15,14 +15,13 @@ from daskaug import seeding
 from daskaug.config import DTYPES, Config
 from daskaug.errors import ConfigError, SourceError
 from daskaug.overrides import PerImageTransform, overridden_methods
-from daskaug.planning.order import Shuffle, split_rows
 from daskaug.statistics import Statistics
 from daskaug.transforms.block import BlockTransform, FittedArrays
 from daskaug.transforms.draws import Draws, draw_like_keras
 
 if TYPE_CHECKING:
     from daskaug.execution.lazy import Array
-    from daskaug.iterators import ArrayIterator, Columns
+    from daskaug.iterators import NumpyArrayIterator
     from daskaug.materialize import Report
     from daskaug.sources import Source
 
@@ -245,6 +244,7 @@ class ImageDataGenerator:
         alone. Either way the result has the same bits for any chunking and any number of workers.
         """
         from daskaug.fitting import fit_statistics
+        from daskaug.iterators import warn_about_channels
 
         if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 1:
             raise ConfigError(f"`rounds` must be an integer, 1 or more. Received: rounds={rounds!r}.")
@@ -254,7 +254,7 @@ class ImageDataGenerator:
                 f"There is nothing to fit on: `x` has shape {tuple(source.shape)} and rows {rows[0]} to {rows[1]} of "
                 "it were asked for. At least one image is needed."
             )
-        self._warn_about_channels(source, "`.fit()`")
+        warn_about_channels(source.shape, self.config.data_format, "`.fit()`")
         statistics = fit_statistics(
             source,
             self.config,
@@ -270,10 +270,10 @@ class ImageDataGenerator:
         return self
 
     def _fit_input(self, x: Any) -> tuple[Source, tuple[int, int], NDArray[Any]]:
-        from daskaug.iterators import ArrayIterator
+        from daskaug.iterators import SourceIterator
         from daskaug.sources import open_images
 
-        if isinstance(x, ArrayIterator):
+        if isinstance(x, SourceIterator):
             return x.source, x._rows, x.columns.ids
         source = open_images(x)
         return source, (0, source.shape[0]), np.arange(source.shape[0])
@@ -388,7 +388,7 @@ class ImageDataGenerator:
         ids: ArrayLike | None = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
-    ) -> ArrayIterator:
+    ) -> NumpyArrayIterator:
         """Batches of augmented, standardised images.
 
         Parameters
@@ -417,7 +417,7 @@ class ImageDataGenerator:
 
         Returns
         -------
-        ArrayIterator
+        NumpyArrayIterator
             Yields ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; with extra inputs `x` is a list. It is a
             ``keras.utils.PyDataset`` if Keras was loaded before. It has shuffled already: call
             ``model.fit(iterator, shuffle=False)``.
@@ -431,57 +431,25 @@ class ImageDataGenerator:
         NotFittedError
             At the first batch, where statistics are needed and missing.
         """
-        from daskaug.iterators import ArrayIterator, PictureSaver
+        from daskaug.iterators import NumpyArrayIterator
 
-        source, columns = self._flow_input(x, y, sample_weight, ids)
-        rows = self._subset_rows(subset, columns, source.shape[0], ignore_class_split)
-        seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
-        self._warn_about_channels(source, "`.flow()`")
-        saver = None
-        if save_to_dir is not None:
-            saver = PictureSaver(str(save_to_dir), save_prefix, save_format, self.config.data_format)
-        return ArrayIterator(
-            source,
-            self._transform(seed=seed_used, augment=subset != "validation" or self.config.compat == "keras"),
-            columns,
-            rows=rows,
+        return NumpyArrayIterator(
+            x,
+            y,
+            self,
             batch_size=batch_size,
-            shuffle=Shuffle.of(shuffle, in_memory=source.in_memory, unit=shuffle_unit, mix=shuffle_mix),
+            shuffle=shuffle,
+            sample_weight=sample_weight,
             seed=seed,
-            seed_used=seed_used,
-            dtype=self.config.dtype,
-            saver=saver,
+            save_to_dir=save_to_dir,
+            save_prefix=save_prefix,
+            save_format=save_format,
+            subset=subset,
+            ignore_class_split=ignore_class_split,
+            ids=ids,
+            shuffle_unit=shuffle_unit,
+            shuffle_mix=shuffle_mix,
         )
-
-    def _flow_input(self, x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tuple[Source, Columns]:
-        from daskaug.iterators import Columns
-        from daskaug.sources import open_column, open_images
-
-        extras: tuple[Any, ...] = ()
-        if isinstance(x, tuple | list) and len(x) == 2 and np.ndim(getattr(x[0], "shape", ())) == 1:
-            x, extra = x
-            extras = tuple(extra) if isinstance(extra, list | tuple) else (extra,)
-        source = open_images(x)
-        n = source.shape[0]
-        return source, Columns(
-            ids=np.arange(n) if ids is None else _checked_ids(ids, n),
-            y=None if y is None else open_column(y, n, "y"),
-            sample_weight=None if sample_weight is None else open_column(sample_weight, n, "sample_weight"),
-            extras=tuple(open_column(extra, n, f"x[1][{i}]") for i, extra in enumerate(extras)),
-        )
-
-    def _subset_rows(self, subset: str | None, columns: Columns, n: int, ignore_class_split: bool) -> tuple[int, int]:
-        from daskaug.iterators.array import check_class_split
-
-        rows = split_rows(n, self.config.validation_split, subset)
-        if subset is not None and columns.y is not None and not ignore_class_split:
-            check_class_split(columns.y, split_rows(n, self.config.validation_split, "validation")[1])
-        return rows
-
-    def _warn_about_channels(self, source: Source, caller: str) -> None:
-        from daskaug.iterators.array import warn_about_channels
-
-        warn_about_channels(source.shape, self.config.data_format, caller)
 
     # --- the other two sinks -------------------------------------------------------------------------------------
 
@@ -508,12 +476,14 @@ class ImageDataGenerator:
             Of the shape of `x` and the generator's dtype, chunked along the samples. Nothing is computed.
         """
         from daskaug.execution.lazy import map_blocks
+        from daskaug.iterators import sample_ids
         from daskaug.sources import open_images
 
         source = open_images(x)
-        keys = np.arange(source.shape[0]) if ids is None else _checked_ids(ids, source.shape[0])
-        transform = self._transform(seed=seeding.check_seed(seed), standardize=standardize)
-        return map_blocks(source, transform, keys, seeding.check_epoch(epoch), np.dtype(self.config.dtype))
+        transform = self.block_transform(seed=seeding.check_seed(seed), standardize=standardize)
+        return map_blocks(
+            source, transform, sample_ids(ids, source.shape[0]), seeding.check_epoch(epoch), np.dtype(self.config.dtype)
+        )
 
     def materialize(
         self,
@@ -563,9 +533,10 @@ class ImageDataGenerator:
         StoreError
             Where the store holds something else.
         """
+        from daskaug.iterators import open_input
         from daskaug.materialize import materialize
 
-        source, columns = self._flow_input(x, y, sample_weight, ids)
+        source, columns = open_input(x, y, sample_weight, ids)
         if source.shape[0] == 0:
             raise SourceError(f"There is nothing to materialise: `x` has shape {tuple(source.shape)}.")
         if dtype is None:
@@ -574,7 +545,7 @@ class ImageDataGenerator:
         changes: dict[str, Any] = {"dtype": dtype}
         if not standardize:
             changes |= _NO_CENTERING
-        transform = self._transform(
+        transform = self.block_transform(
             seed=seeding.check_seed(seed), standardize=standardize, config=self.config.replace(**changes)
         )
         return materialize(
@@ -670,10 +641,10 @@ class ImageDataGenerator:
     def _fitted(self) -> FittedArrays:
         return FittedArrays(self.mean, self.std, self.zca_whitening_matrix)
 
-    def _transform(
+    def block_transform(
         self, *, seed: int = 0, augment: bool = True, standardize: bool = True, config: Config | None = None
     ) -> BlockTransform:
-        """What the sinks apply; methods that a subclass overrides are honoured, one image at a time."""
+        """What the sinks apply to blocks of images; methods that a subclass overrides are honoured, one by one."""
         transform = BlockTransform(config or self.config, self._fitted, seed, augment, standardize)
         if overridden := overridden_methods(self, ImageDataGenerator):
             return PerImageTransform.of(transform, self, overridden)
@@ -710,14 +681,4 @@ def _checked_statistic(name: str, value: ArrayLike | None) -> NDArray[Any] | Non
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise ConfigError(f"`{name}` must be finite numbers; found {array.dtype} of shape {array.shape}.")
-    return array
-
-
-def _checked_ids(ids: ArrayLike, n: int) -> NDArray[Any]:
-    array = np.asarray(ids)
-    if array.shape != (n,) or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
-        raise SourceError(
-            f"`ids` must be {n} integers, one per image, from 0 to 2**64 - 1; "
-            f"found {array.dtype} of shape {array.shape}."
-        )
     return array

@@ -14,7 +14,6 @@ from daskaug.planning.blocks import Plan
 from daskaug.sources.base import Source
 from daskaug.transforms.block import BlockTransform
 
-
 __all__ = ["Array", "map_blocks"]
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from daskaug.iterators.array import ArrayIterator, Columns, PictureSaver
 from daskaug.iterators.base import BatchIterator
+from daskaug.iterators.columns import Columns, open_input, sample_ids, warn_about_channels
+from daskaug.iterators.numpy_array import NumpyArrayIterator
+from daskaug.iterators.source import PictureSaver, SourceIterator
 
-__all__ = ["ArrayIterator", "BatchIterator", "Columns", "PictureSaver"]
+__all__ = [
+    "BatchIterator",
+    "Columns",
+    "NumpyArrayIterator",
+    "PictureSaver",
+    "SourceIterator",
+    "open_input",
+    "sample_ids",
+    "warn_about_channels",
+]

@@ -13,14 +13,14 @@ from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import IncompleteStoreError, StoreError
 from daskaug.execution import Pending
-from daskaug.iterators import ArrayIterator, Columns
+from daskaug.iterators import Columns, SourceIterator
 from daskaug.materialize.layout import DIGEST, EXTRA, FORMAT_VERSION, MANIFEST, STATISTICS
 from daskaug.planning.order import Shuffle
 from daskaug.sources import Source, open_images
 from daskaug.transforms.block import BlockTransform, FittedArrays
 
 
-class MaterializedIterator(ArrayIterator):
+class MaterializedIterator(SourceIterator):
     """Batches from a materialised store: epoch e shows the copies of epoch e, and starts over after the last."""
 
     def __init__(self, source: Source, transform: Any, columns: Columns, *, copies: int, **options: Any) -> None:

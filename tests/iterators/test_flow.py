@@ -266,7 +266,7 @@ def test_iterators_made_after_keras_is_loaded_are_pydatasets():
 
     batches = TURNING.flow(X, Y, batch_size=16, seed=1)
     assert isinstance(batches, keras.utils.PyDataset)
-    assert type(batches).__name__ == "ArrayIterator"
+    assert type(batches).__name__ == "NumpyArrayIterator"
     copy = pickle.loads(pickle.dumps(batches))
     assert isinstance(copy, keras.utils.PyDataset)
     assert np.array_equal(next(copy)[0], next(batches)[0])

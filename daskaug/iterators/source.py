@@ -1,59 +1,31 @@
-"""The iterator over arrays: NumPy, Zarr and dask alike."""
+"""Batches from a source of images, of whatever kind."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import os
-import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
-from daskaug.errors import SourceError
 from daskaug.execution import Pending, current_executor
 from daskaug.iterators.base import BatchIterator
+from daskaug.iterators.columns import Columns
 from daskaug.iterators.row_cache import RowCache
 from daskaug.pictures import to_picture
 from daskaug.planning.order import Shuffle
 from daskaug.sources.base import BlockReader, Source
 
 Transform = Callable[..., NDArray[Any]]
-"""(block, ids, epoch, *, index=None) -> transformed images."""
+"""(block, ids, epoch, *, index=None, draws=None) -> transformed images."""
 
 CACHE_NBYTES = 256 * 2**20
 """Decoded bytes of a chunked source that are kept between batches; at least what one mixed group of units needs."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Columns:
-    """What belongs to the rows beside the images; everything in memory and of the same length.
-
-    Attributes
-    ----------
-    ids : (n,) integers
-        Sample ids, which key the draws.
-    y, sample_weight : array or None
-    extras : tuple of arrays
-        Further model inputs.
-    """
-
-    ids: NDArray[Any]
-    y: NDArray[Any] | None = None
-    sample_weight: NDArray[Any] | None = None
-    extras: tuple[NDArray[Any], ...] = ()
-
-    def pack(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
-        """A batch as Keras hands it out: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; `x` may be a list."""
-        x: Any = [images, *(extra[rows] for extra in self.extras)] if self.extras else images
-        if self.y is None:
-            return x
-        if self.sample_weight is None:
-            return x, self.y[rows]
-        return x, self.y[rows], self.sample_weight[rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +37,11 @@ class PictureSaver:
     format: str
     data_format: str
 
+    @classmethod
+    def of(cls, directory: str | Path | None, prefix: str, format: str, data_format: str) -> PictureSaver | None:  # noqa: A002
+        """Keras' arguments; None where nothing is to be saved."""
+        return None if directory is None else cls(str(directory), prefix, format, data_format)
+
     def save(self, images: NDArray[Any], positions: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
         """Write one file per image: ``{prefix}_{position}_{number}.{format}``, values stretched to 0 to 255."""
         os.makedirs(self.directory, exist_ok=True)
@@ -73,10 +50,10 @@ class PictureSaver:
             to_picture(image, self.data_format, scale=True).save(os.path.join(self.directory, name))
 
 
-class ArrayIterator(BatchIterator):
+class SourceIterator(BatchIterator):
     """Batches of augmented and standardised images from a source.
 
-    Made by :meth:`daskaug.ImageDataGenerator.flow`, whose documentation describes the arguments.
+    What the iterators that users see have in common.
 
     Parameters
     ----------
@@ -177,33 +154,3 @@ class _RowsHere(BlockReader):
 
     def __repr__(self) -> str:
         return f"rows {self.rows.tolist()}"
-
-
-def check_class_split(y: NDArray[Any], cut: int) -> None:
-    """Refuse a split whose parts hold different classes.
-
-    Raises
-    ------
-    SourceError
-        As Keras does; ``ignore_class_split=True`` in ``flow`` switches the check off.
-    """
-    first, second = np.unique(y[:cut]), np.unique(y[cut:])
-    if not np.array_equal(first, second):
-        raise SourceError(
-            "Training and validation subsets have different number of classes after the split "
-            f"({len(second)} and {len(first)}). If your numpy arrays are sorted by the label, you might want to "
-            "shuffle them, or pass ignore_class_split=True."
-        )
-
-
-def warn_about_channels(shape: tuple[int, ...], data_format: str, caller: str) -> None:
-    """Warn where the channels seem to lie on the other axis; any number of channels is fine by itself."""
-    axis, other = (3, 1) if data_format == "channels_last" else (1, 3)
-    if shape[axis] not in (1, 3, 4) and shape[other] in (1, 3, 4):
-        warnings.warn(
-            f'{caller} uses the data format "{data_format}" (channels on axis {axis}), but was given an array of shape '
-            f"{tuple(shape)}, with {shape[axis]} channels there. Are the channels on axis {other}? "
-            f'Then pass data_format="{"channels_first" if axis == 3 else "channels_last"}" to the generator.',
-            UserWarning,
-            stacklevel=3,
-        )

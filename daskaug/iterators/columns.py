@@ -1,0 +1,119 @@
+"""What belongs to the rows beside the images, and the checks of what is handed to ``flow``."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from daskaug.errors import SourceError
+from daskaug.sources import Source, open_column, open_images
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Columns:
+    """What belongs to the rows beside the images; everything in memory and of the same length.
+
+    Attributes
+    ----------
+    ids : (n,) integers
+        Sample ids, which key the draws.
+    y, sample_weight : array or None
+    extras : tuple of arrays
+        Further model inputs.
+    """
+
+    ids: NDArray[Any]
+    y: NDArray[Any] | None = None
+    sample_weight: NDArray[Any] | None = None
+    extras: tuple[NDArray[Any], ...] = ()
+
+    def pack(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
+        """A batch as Keras hands it out: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; `x` may be a list."""
+        x: Any = [images, *(extra[rows] for extra in self.extras)] if self.extras else images
+        if self.y is None:
+            return x
+        if self.sample_weight is None:
+            return x, self.y[rows]
+        return x, self.y[rows], self.sample_weight[rows]
+
+
+def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tuple[Source, Columns]:
+    """What was handed in as a source and its columns.
+
+    Parameters
+    ----------
+    x : images, or a tuple (images, extra) or (images, [extra, ...])
+    y, sample_weight : array-like, optional
+    ids : (n,) integers, optional
+        By default the row.
+
+    Raises
+    ------
+    SourceError
+        For the wrong rank, dtype or length.
+    """
+    extras: tuple[Any, ...] = ()
+    if isinstance(x, tuple | list) and len(x) == 2 and np.ndim(getattr(x[0], "shape", ())) == 1:
+        x, extra = x
+        extras = tuple(extra) if isinstance(extra, list | tuple) else (extra,)
+    source = open_images(x)
+    n = source.shape[0]
+    return source, Columns(
+        ids=sample_ids(ids, n),
+        y=None if y is None else open_column(y, n, "y"),
+        sample_weight=None if sample_weight is None else open_column(sample_weight, n, "sample_weight"),
+        extras=tuple(open_column(extra, n, f"x[1][{i}]") for i, extra in enumerate(extras)),
+    )
+
+
+def sample_ids(ids: ArrayLike | None, n: int) -> NDArray[Any]:
+    """The sample ids of n images: as given, or their rows.
+
+    Raises
+    ------
+    SourceError
+        Unless there is one integer from 0 to 2**64 - 1 for each image.
+    """
+    if ids is None:
+        return np.arange(n)
+    array = np.asarray(ids)
+    if array.shape != (n,) or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
+        raise SourceError(
+            f"`ids` must be {n} integers, one per image, from 0 to 2**64 - 1; "
+            f"found {array.dtype} of shape {array.shape}."
+        )
+    return array
+
+
+def check_class_split(y: NDArray[Any], cut: int) -> None:
+    """Refuse a split whose parts hold different classes.
+
+    Raises
+    ------
+    SourceError
+        As Keras does; ``ignore_class_split=True`` in ``flow`` switches the check off.
+    """
+    first, second = np.unique(y[:cut]), np.unique(y[cut:])
+    if not np.array_equal(first, second):
+        raise SourceError(
+            "Training and validation subsets have different number of classes after the split "
+            f"({len(second)} and {len(first)}). If your numpy arrays are sorted by the label, you might want to "
+            "shuffle them, or pass ignore_class_split=True."
+        )
+
+
+def warn_about_channels(shape: tuple[int, ...], data_format: str, caller: str) -> None:
+    """Warn where the channels seem to lie on the other axis; any number of channels is fine by itself."""
+    axis, other = (3, 1) if data_format == "channels_last" else (1, 3)
+    if shape[axis] not in (1, 3, 4) and shape[other] in (1, 3, 4):
+        warnings.warn(
+            f'{caller} uses the data format "{data_format}" (channels on axis {axis}), but was given an array of shape '
+            f"{tuple(shape)}, with {shape[axis]} channels there. Are the channels on axis {other}? "
+            f'Then pass data_format="{"channels_first" if axis == 3 else "channels_last"}" to the generator.',
+            UserWarning,
+            stacklevel=3,
+        )

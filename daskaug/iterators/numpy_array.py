@@ -1,0 +1,91 @@
+"""The iterator over arrays: NumPy, Zarr and dask alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import ArrayLike
+
+from daskaug import seeding
+from daskaug.config import Config
+from daskaug.iterators.columns import check_class_split, open_input, warn_about_channels
+from daskaug.iterators.source import PictureSaver, SourceIterator
+from daskaug.planning.order import Shuffle, split_rows
+from daskaug.transforms.block import BlockTransform
+
+
+class Generator(Protocol):
+    """What an iterator asks of an ``ImageDataGenerator``."""
+
+    config: Config
+
+    def block_transform(
+        self, *, seed: int = 0, augment: bool = True, standardize: bool = True, config: Config | None = None
+    ) -> BlockTransform:
+        """What is done to the images."""
+
+
+class NumpyArrayIterator(SourceIterator):
+    """Batches from an array in memory, a Zarr array or a dask array.
+
+    Made by :meth:`daskaug.ImageDataGenerator.flow`, whose documentation describes the arguments. Keras' name is kept,
+    though arrays need not be NumPy's.
+
+    Parameters
+    ----------
+    x, y, batch_size, shuffle, sample_weight, seed, save_to_dir, save_prefix, save_format, subset, ignore_class_split
+        As in ``flow``; `shuffle` is off by default here, as in Keras.
+    image_data_generator : ImageDataGenerator
+    data_format, dtype : str, optional
+        By default the generator's.
+    ids, shuffle_unit, shuffle_mix
+        As in ``flow``.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        image_data_generator: Generator,
+        batch_size: int = 32,
+        shuffle: bool | str = False,
+        sample_weight: Any = None,
+        seed: int | None = None,
+        data_format: str | None = None,
+        save_to_dir: str | Path | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        subset: str | None = None,
+        ignore_class_split: bool = False,
+        dtype: Any = None,
+        *,
+        ids: ArrayLike | None = None,
+        shuffle_unit: int | None = None,
+        shuffle_mix: int | None = None,
+    ) -> None:
+        config = image_data_generator.config
+        if data_format is not None or dtype is not None:
+            config = config.replace(data_format=data_format or config.data_format, dtype=dtype or config.dtype)
+        source, columns = open_input(x, y, sample_weight, ids)
+        n = source.shape[0]
+        rows = split_rows(n, config.validation_split, subset)
+        if subset is not None and columns.y is not None and not ignore_class_split:
+            check_class_split(columns.y, split_rows(n, config.validation_split, "validation")[1])
+        seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
+        warn_about_channels(source.shape, config.data_format, "`.flow()`")
+        augment = subset != "validation" or config.compat == "keras"
+        super().__init__(
+            source,
+            image_data_generator.block_transform(seed=seed_used, augment=augment, config=config),
+            columns,
+            rows=rows,
+            batch_size=batch_size,
+            shuffle=Shuffle.of(shuffle, in_memory=source.in_memory, unit=shuffle_unit, mix=shuffle_mix),
+            seed=seed,
+            seed_used=seed_used,
+            dtype=config.dtype,
+            saver=PictureSaver.of(save_to_dir, save_prefix, save_format, config.data_format),
+        )
+        self.image_data_generator = image_data_generator
+        self.data_format = config.data_format
