@@ -81,7 +81,7 @@ class NumpyArrayIterator(SourceIterator):
             columns,
             rows=rows,
             batch_size=batch_size,
-            shuffle=Shuffle.of(shuffle, in_memory=source.in_memory, unit=shuffle_unit, mix=shuffle_mix),
+            shuffle=Shuffle.of(shuffle, random_access=source.random_access, unit=shuffle_unit, mix=shuffle_mix),
             seed=seed,
             seed_used=seed_used,
             dtype=config.dtype,

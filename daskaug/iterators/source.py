@@ -129,7 +129,7 @@ class SourceIterator(BatchIterator):
     def _cache(self) -> RowCache | None:
         """Blocks of a chunked source; made where it is needed, and not sent along when the iterator is pickled."""
         source = self.source
-        if source.in_memory:
+        if source.random_access:
             return None
         unit = self.shuffling.unit
         plan = source.plan(0, source.shape[0], target_nbytes=unit * source.row_nbytes)

@@ -126,7 +126,7 @@ class MaterializedStore:
             copies=self.epochs,
             rows=(0, self.n),
             batch_size=batch_size,
-            shuffle=Shuffle.of(shuffle, in_memory=False, unit=shuffle_unit, mix=shuffle_mix),
+            shuffle=Shuffle.of(shuffle, random_access=False, unit=shuffle_unit, mix=shuffle_mix),
             seed=seed,
             seed_used=seed_used,
             dtype=config.dtype,

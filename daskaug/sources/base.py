@@ -41,8 +41,8 @@ class Source(abc.ABC):
     dtype : numpy.dtype
     natural_rows : int
         Rows that are stored together; reading part of them costs as much as reading all.
-    in_memory : bool
-        Whether any row costs nothing to read.
+    random_access : bool
+        Whether rows cost the same in any order: nothing is stored together, so that nothing is gained by caching.
     locator : str
         Where the images are, for people and for warnings.
     """
@@ -50,7 +50,7 @@ class Source(abc.ABC):
     shape: tuple[int, int, int, int]
     dtype: np.dtype[Any]
     natural_rows: int
-    in_memory: bool = False
+    random_access: bool = False
     locator: str
 
     @property

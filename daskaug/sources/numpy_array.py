@@ -17,7 +17,7 @@ class NumpySource(Source):
     Bytes of the other order are read as native ones.
     """
 
-    in_memory = True
+    random_access = True
     natural_rows = 1
 
     def __init__(self, array: NDArray[Any], locator: str = "memory") -> None:

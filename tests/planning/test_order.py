@@ -67,8 +67,8 @@ def test_bad_values_are_named():
     with pytest.raises(ConfigError, match=r"`subset`.*'test'"):
         split_rows(10, 0.5, "test")
     with pytest.raises(ConfigError, match=r"`shuffle`.*'random'"):
-        Shuffle.of("random", in_memory=True)
+        Shuffle.of("random", random_access=True)
     with pytest.raises(ConfigError, match="`shuffle_unit`"):
-        Shuffle.of("block", in_memory=True, unit=0)
+        Shuffle.of("block", random_access=True, unit=0)
     with pytest.raises(ConfigError, match="`shuffle_mix`"):
-        Shuffle.of("block", in_memory=True, mix=1.5)
+        Shuffle.of("block", random_access=True, mix=1.5)
