@@ -258,11 +258,12 @@ class ImageDataGenerator:
         statistics = fit_statistics(
             source,
             self.config,
+            self.block_transform,
             rows=rows,
             ids=ids,
             augment=bool(augment),
             rounds=int(rounds),
-            seed=seeding.fresh_seed() if seed is None else seeding.check_seed(seed),
+            seed=None if seed is None else seeding.check_seed(seed),
             progress=progress,
         )
         self.statistics = statistics
@@ -642,11 +643,24 @@ class ImageDataGenerator:
         return FittedArrays(self.mean, self.std, self.zca_whitening_matrix)
 
     def block_transform(
-        self, *, seed: int = 0, augment: bool = True, standardize: bool = True, config: Config | None = None
+        self,
+        *,
+        seed: int = 0,
+        augment: bool = True,
+        standardize: bool = True,
+        config: Config | None = None,
+        honours_standardize: bool = True,
     ) -> BlockTransform:
-        """What the sinks apply to blocks of images; methods that a subclass overrides are honoured, one by one."""
+        """What the sinks apply to blocks of images.
+
+        Methods that a subclass overrides are honoured, image by image; `standardize` not while fitting, when what it
+        needs is not there yet.
+        """
         transform = BlockTransform(config or self.config, self._fitted, seed, augment, standardize)
-        if overridden := overridden_methods(self, ImageDataGenerator):
+        overridden = overridden_methods(self, ImageDataGenerator)
+        if not honours_standardize:
+            overridden = tuple(name for name in overridden if name != "standardize")
+        if overridden:
             return PerImageTransform.of(transform, self, overridden)
         return transform
 

@@ -63,6 +63,16 @@ class PerImageTransform(BlockTransform):
             images[i] = self._one(image, ids[i : i + 1], epoch, draws.row(i) if draws else None)
         return self._to_output(images)
 
+    def draw_like_keras(self, image_shape: tuple[int, ...], count: int, state: np.random.RandomState) -> Draws | None:
+        """See :meth:`BlockTransform.draw_like_keras`; an overridden method draws from `state` where it asks us."""
+        if not self.augment or "get_random_transform" not in self.overridden:
+            return super().draw_like_keras(image_shape, count, state)
+        self.generator._fallback_state.state = state
+        try:
+            return Draws.from_dicts([self.generator.get_random_transform(image_shape) for _ in range(count)])
+        finally:
+            del self.generator._fallback_state.state
+
     def _one(self, image: NDArray[Any], sample: NDArray[Any], epoch: int, parameters: Any) -> NDArray[Any]:
         """image : (h, w, c) or (c, h, w), raw.  sample : (1,) its id."""
         local = self.generator._fallback_state

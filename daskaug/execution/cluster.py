@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,11 @@ class ClientExecutor:
 
     def __init__(self, client: distributed.Client) -> None:
         self._client = client
-        self.parallelism = max(1, sum(client.nthreads().values()))
+
+    @functools.cached_property
+    def parallelism(self) -> int:
+        """Threads of all workers, as they are when it is first asked."""
+        return max(1, sum(map(int, self._client.nthreads().values())))
 
     @property
     def description(self) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from daskaug.errors import ConfigError
 from daskaug.execution import Pending, current_executor
 from daskaug.iterators.pydataset import instance_class
+from daskaug.iterators.replay import KerasReplay
 from daskaug.planning.order import Order, Shuffle
 
 AHEAD_NBYTES = 256 * 2**20
@@ -75,6 +76,7 @@ class BatchIterator:
         self.batch_index = 0
         self.total_batches_seen = 0
         self._rows = rows
+        self._replay: KerasReplay | None = None
         self._batch_nbytes = self.batch_size * max(1, sample_nbytes)
         self._served = 0
         self._set_up()
@@ -83,6 +85,7 @@ class BatchIterator:
         """What does not travel: the lock and the batches under way."""
         self.lock = threading.RLock()
         self._ahead: collections.deque[tuple[Place, Pending]] = collections.deque()
+        self._wanted = 1
         weakref.finalize(self, _cancel, self._ahead)
 
     # --- to be filled in -----------------------------------------------------------------------------------------
@@ -95,6 +98,10 @@ class BatchIterator:
         """What is handed out: the images with labels, weights and whatever else belongs to the rows."""
         raise NotImplementedError
 
+    def _replayed(self, rows: NDArray[np.int64], state: np.random.RandomState) -> Any:
+        """The batch of these rows with parameters drawn from `state`, for ``compat="keras"``."""
+        raise NotImplementedError
+
     # --- Keras' contract -----------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -105,6 +112,9 @@ class BatchIterator:
         """The batch number `idx` of the current epoch."""
         if not -len(self) <= idx < len(self):
             raise IndexError(f"Asked for batch {idx}; an epoch has {len(self)} batches, numbered from 0.")
+        if self._replay is not None:
+            with self.lock:
+                return self._replay_batch(self._replay, self._replay.positions_of(int(idx) % len(self)))
         with self.lock:
             place = (self.epoch, int(idx) % len(self))
             self._served += 1
@@ -119,6 +129,9 @@ class BatchIterator:
         """The next batch; the epoch after the last batch of an epoch follows without a break."""
         if self.n == 0:
             raise StopIteration
+        if self._replay is not None:
+            with self.lock:
+                return self._replay_batch(self._replay, self._replay.next_positions())
         with self.lock:
             place = (self.epoch, self.batch_index)
             self._look_ahead(place)
@@ -134,19 +147,28 @@ class BatchIterator:
         return next(self)
 
     def on_epoch_end(self) -> None:
-        """Go on to the next epoch, if at least a whole epoch was served through ``[i]`` since the last time."""
+        """Go on to the next epoch, if at least a whole epoch was served through ``[i]`` since the last time.
+
+        With ``compat="keras"`` every call draws a new order, as in Keras.
+        """
         with self.lock:
-            if self._served >= len(self):
+            if self._replay is not None:
+                self._replay.on_epoch_end()
+            elif self._served >= len(self):
                 self._go_to(self.epoch + 1, 0)
 
     def reset(self) -> None:
         """Go back to the first batch of the current epoch."""
         with self.lock:
+            if self._replay is not None:
+                self._replay.batch_index = 0
             self._go_to(self.epoch, 0)
 
     @property
     def index_array(self) -> NDArray[np.int64]:
         """Order of the current epoch: positions in the data, or in the subset where there is one."""
+        if self._replay is not None and self._replay.index_array is not None:
+            return self._replay.index_array
         return self._order(self.epoch).rows(0, self.n) - self._rows[0]
 
     # --- beyond Keras --------------------------------------------------------------------------------------------
@@ -175,6 +197,10 @@ class BatchIterator:
 
     # --- how ----------------------------------------------------------------------------------------------------
 
+    def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> Any:
+        self.batch_index, self.total_batches_seen = replay.batch_index, replay.total_batches_seen
+        return self._replayed(positions + self._rows[0], replay.state)
+
     def _rows_at(self, place: Place) -> NDArray[np.int64]:
         epoch, number = place
         return self._order(epoch).rows(number * self.batch_size, (number + 1) * self.batch_size)
@@ -194,9 +220,10 @@ class BatchIterator:
         """Have the batch at `place` under way, and as many of those after it as time and memory ask for."""
         if self._ahead and self._ahead[0][0] != place:
             _cancel(self._ahead)
-        wanted = min(current_executor().parallelism + 1, 1 + AHEAD_NBYTES // self._batch_nbytes)
+        if not self._ahead:  # asking a cluster for its size takes a message there and back
+            self._wanted = min(current_executor().parallelism + 1, 1 + AHEAD_NBYTES // self._batch_nbytes)
         next_place = self._after(self._ahead[-1][0]) if self._ahead else place
-        while len(self._ahead) < wanted:
+        while len(self._ahead) < self._wanted:
             self._ahead.append((next_place, self._submit(self._rows_at(next_place), next_place[0])))
             next_place = self._after(next_place)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ from daskaug import seeding
 from daskaug.execution import Pending, current_executor
 from daskaug.iterators.base import BatchIterator
 from daskaug.iterators.columns import Columns
+from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.row_cache import RowCache
 from daskaug.pictures import to_picture
 from daskaug.planning.order import Shuffle
 from daskaug.sources.base import BlockReader, Source
-
-Transform = Callable[..., NDArray[Any]]
-"""(block, ids, epoch, *, index=None, draws=None) -> transformed images."""
+from daskaug.transforms.block import BlockTransform
 
 CACHE_NBYTES = 256 * 2**20
 """Decoded bytes of a chunked source that are kept between batches; at least what one mixed group of units needs."""
@@ -58,7 +56,7 @@ class SourceIterator(BatchIterator):
     Parameters
     ----------
     source : Source
-    transform : callable
+    transform : BlockTransform
         From raw to finished images.
     columns : Columns
     rows : (start, stop)
@@ -74,10 +72,13 @@ class SourceIterator(BatchIterator):
     saver : PictureSaver, optional
     """
 
+    file_numbers_below = 10_000
+    """Saved files are numbered at random below this, so that epochs seldom overwrite each other."""
+
     def __init__(
         self,
         source: Source,
-        transform: Transform,
+        transform: BlockTransform,
         columns: Columns,
         *,
         rows: tuple[int, int],
@@ -96,6 +97,8 @@ class SourceIterator(BatchIterator):
         self.dtype = dtype
         self._transform = transform
         self._saver = saver
+        if transform.config.compat == "keras":
+            self._replay = KerasReplay(self.n, self.batch_size, self.shuffle, seed)
 
     @property
     def y(self) -> NDArray[Any] | None:
@@ -119,9 +122,17 @@ class SourceIterator(BatchIterator):
         reader = self.source.rows_reader(rows) if executor.is_remote else here
         return executor.submit(self._transform, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
 
+    def _replayed(self, rows: NDArray[np.int64], state: np.random.RandomState) -> Any:
+        draws = self._transform.draw_like_keras(self.image_shape, len(rows), state)
+        images = self._transform(self.source.take(rows), self.columns.ids[rows], 0, draws=draws)
+        if self._saver is not None:
+            numbers = np.array([state.randint(self.file_numbers_below) for _ in rows], np.int64)
+            self._saver.save(images, rows - self._rows[0], numbers)
+        return self.columns.pack(images, rows)
+
     def _assemble(self, images: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         if self._saver is not None:
-            numbers = seeding.file_numbers(self.seed_used, epoch, self.columns.ids[rows], 10_000)
+            numbers = seeding.file_numbers(self.seed_used, epoch, self.columns.ids[rows], self.file_numbers_below)
             self._saver.save(images, rows - self._rows[0], numbers)
         return self.columns.pack(images, rows)
 

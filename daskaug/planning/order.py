@@ -53,7 +53,9 @@ class Shuffle:
                 raise ConfigError(f"`{name}` must be an integer, 1 or more (rows). Received: {name}={value!r}.")
 
     @classmethod
-    def of(cls, shuffle: bool | str, *, random_access: bool, unit: int | None = None, mix: int | None = None) -> Shuffle:
+    def of(
+        cls, shuffle: bool | str, *, random_access: bool, unit: int | None = None, mix: int | None = None
+    ) -> Shuffle:
         """What `shuffle` means for a source: True is ``"global"`` in memory and ``"block"`` for chunks."""
         if isinstance(shuffle, bool | np.bool_ | int) and shuffle in (0, 1):
             shuffle = ("global" if random_access else "block") if shuffle else "none"

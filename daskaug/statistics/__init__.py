@@ -3,7 +3,14 @@
 from daskaug.statistics.moments import FloatMoments, FloatTotals, IntegerMoments
 from daskaug.statistics.recipe import Partial, StatisticsRecipe
 from daskaug.statistics.state import Statistics
-from daskaug.statistics.whitening import FloatGram, IntegerGram, Whitening, check_gram, whitening_from_gram
+from daskaug.statistics.whitening import (
+    FloatGram,
+    IntegerGram,
+    Whitening,
+    check_gram,
+    whitening_from_gram,
+    whitening_from_svd,
+)
 
 __all__ = [
     "FloatGram",
@@ -17,4 +24,5 @@ __all__ = [
     "Whitening",
     "check_gram",
     "whitening_from_gram",
+    "whitening_from_svd",
 ]

@@ -197,6 +197,24 @@ class Whitening:
         return root @ root.T
 
 
+def whitening_from_svd(flat: NDArray[Any], epsilon: float) -> Whitening:
+    """Whitening from the centred images themselves, with every direction kept, as Keras does it.
+
+    Parameters
+    ----------
+    flat : (n, d) float array
+        Centred images, flattened.
+    epsilon : float
+        Added to the singular values.
+
+    References
+    ----------
+    Keras 3.15, ``ImageDataGenerator.fit``.
+    """
+    u, s, _ = np.linalg.svd(flat.T, full_matrices=False)
+    return Whitening(u.astype(np.float64), math.sqrt(len(flat)) / (s.astype(np.float64) + epsilon), epsilon)
+
+
 def check_gram(features: int, budget: int) -> None:
     """Refuse a Gram matrix that would not fit, before any work is done.
 

@@ -17,7 +17,7 @@ from daskaug.kernels import images as kernels
 from daskaug.seeding import Operation
 from daskaug.transforms import like_keras
 from daskaug.transforms.affine import matrices
-from daskaug.transforms.draws import Draws, draw
+from daskaug.transforms.draws import Draws, draw, draw_like_keras
 
 STD_EPSILON = 1e-6
 """Added to a standard deviation before dividing by it, as in Keras."""
@@ -98,14 +98,26 @@ class BlockTransform:
         out = np.empty(shape, self.work_dtype)
         if len(index) == 0:
             return out.astype(self.config.dtype)
+        if self.config.compat == "keras":
+            block = block.astype(self.work_dtype, copy=False)  # before anything else, as Keras does
         images, view = self._channels_last(block), self._channels_last(out)
         if self.augment and draws is None:
             draws = draw(self.config, (images.shape[1], images.shape[2]), self.seed, epoch, ids)
         fused = self._standardization if self._is_fused else None
         self._augment(images, index, draws, fused, block.dtype, view)
-        if self.standardize and fused is None:
+        if self.standardize and self.config.compat == "keras":
+            fitted = self.fitted
+            like_keras.standardize_block(out, draws, self.config, fitted.mean, fitted.std, fitted.whitening)
+        elif self.standardize and fused is None:
             out = self._standardize(out, ids, epoch)
         return self._to_output(out)
+
+    def draw_like_keras(self, image_shape: tuple[int, ...], count: int, state: np.random.RandomState) -> Draws | None:
+        """The parameters of the next `count` images of one shape, from Keras' stream of random numbers."""
+        if not self.augment:
+            return None
+        size = image_shape[self.config.row_axis - 1], image_shape[self.config.col_axis - 1]
+        return Draws.from_dicts([draw_like_keras(self.config, size, state) for _ in range(count)])
 
     # --- augmenting ----------------------------------------------------------------------------------------------
 
@@ -124,7 +136,8 @@ class BlockTransform:
         if draws is None:
             kernels.transform_images(images, index, out=out, **options)
             return
-        grid = matrices(draws, (images.shape[1], images.shape[2]))
+        find_matrices = like_keras.matrices if config.compat == "keras" else matrices
+        grid = find_matrices(draws, (images.shape[1], images.shape[2]))
         if grid is not None and config.interpolation_order > 1:
             warped = np.empty_like(out)
             kernels.affine_spline(
@@ -252,10 +265,10 @@ class BlockTransform:
         """Whether the kernel that augments can standardise in the same pass."""
         config = self.config
         plain = config.preprocessing_function is None and not config.zca_whitening and self._is_per_channel
-        replays = config.compat == "keras" and config.brightness_range is not None and self.augment
-        if self.standardize and plain:
+        fuses = self.standardize and plain and config.compat is None
+        if fuses:
             self._check_fitted()
-        return self.standardize and plain and not replays
+        return fuses
 
     @functools.cached_property
     def _standardization(self) -> kernels.Standardization:

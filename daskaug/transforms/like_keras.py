@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageEnhance
 
 from daskaug.config import Config
 from daskaug.errors import ConfigError
+from daskaug.transforms.draws import Draws
 
 
 def brightness_shift(block: NDArray[Any], factors: NDArray[np.float64]) -> None:
@@ -55,6 +57,55 @@ def _brighten(image: NDArray[Any], factor: float) -> NDArray[Any]:
     return result / 255 * (high - low) + low if stretches else result
 
 
+def matrices(draws: Draws, size: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Where each output pixel is read, composed in Keras' steps with NumPy's sine and cosine.
+
+    Parameters
+    ----------
+    draws : Draws
+        Of b samples.
+    size : (height, width)
+
+    Returns
+    -------
+    (b, 2, 3) float64 or None
+        As :func:`daskaug.transforms.affine.matrices` gives them, to the last bits of this machine's C library.
+
+    References
+    ----------
+    Keras 3.15, ``apply_affine_transform``.
+    """
+    found = np.tile(np.eye(2, 3), (len(draws), 1, 1))
+    moved = False
+    for i in range(len(draws)):
+        matrix = _compose(*(float(getattr(draws, name)[i]) for name in ("theta", "tx", "ty", "shear", "zx", "zy")))
+        if matrix is None:
+            continue
+        moved = True
+        to_centre, back = np.eye(3), np.eye(3)
+        to_centre[:2, 2] = size[0] / 2 - 0.5, size[1] / 2 - 0.5
+        back[:2, 2] = -to_centre[:2, 2]
+        matrix = np.dot(np.dot(to_centre, matrix), back)
+        found[i] = matrix[np.ix_([1, 0], [1, 0, 2])]
+    return found if moved else None
+
+
+def _compose(theta: float, tx: float, ty: float, shear: float, zx: float, zy: float) -> NDArray[np.float64] | None:
+    """Rotation, shift, shear, zoom, as far as they do anything; None if none of them does."""
+    steps = []
+    if theta != 0:
+        angle = np.deg2rad(theta)
+        steps.append([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    if tx != 0 or ty != 0:
+        steps.append([[1, 0, tx], [0, 1, ty], [0, 0, 1]])
+    if shear != 0:
+        angle = np.deg2rad(shear)
+        steps.append([[1, -np.sin(angle), 0], [0, np.cos(angle), 0], [0, 0, 1]])
+    if zx != 1 or zy != 1:
+        steps.append([[zx, 0, 0], [0, zy, 0], [0, 0, 1]])
+    return functools.reduce(np.dot, map(np.array, steps)) if steps else None
+
+
 def warn_unfitted(option: str) -> None:
     """Keras' warning for statistics that are missing."""
     warnings.warn(
@@ -63,6 +114,48 @@ def warn_unfitted(option: str) -> None:
         UserWarning,
         stacklevel=2,
     )
+
+
+def standardize_block(
+    block: NDArray[Any],
+    draws: Draws | None,
+    config: Config,
+    mean: NDArray[Any] | None,
+    std: NDArray[Any] | None,
+    whitening: NDArray[Any] | None,
+) -> None:
+    """Standardise images one by one, each laid out in memory as Keras' operations leave it.
+
+    NumPy adds up an image in the order of its memory, so the layout decides the last bits of a float32 mean: resampling
+    and shifting channels leave the channels apart, a flip leaves a reversed view, brightness a new array.
+
+    Parameters
+    ----------
+    block : (b, ...) float, in the data format
+        Changed in place.
+    draws : Draws or None
+        What was done to the images.
+    """
+    channel_axis = config.channel_axis - 1
+    moved = np.zeros(len(block), np.bool_)
+    if draws is not None:
+        unit = (draws.theta, draws.tx, draws.ty, draws.shear, draws.zx - 1, draws.zy - 1)
+        moved = np.any([column != 0 for column in unit], axis=0)
+        if draws.channel_shift_intensity is not None:
+            moved |= ~np.isnan(draws.channel_shift_intensity)
+    for i, image in enumerate(block):
+        back: list[slice] = [slice(None)] * 3
+        if draws is not None and (draws.brightness is None or np.isnan(draws.brightness[i])):
+            if draws.flip_horizontal[i]:
+                back[config.col_axis - 1] = slice(None, None, -1)
+            if draws.flip_vertical[i]:
+                back[config.row_axis - 1] = slice(None, None, -1)
+            if moved[i]:
+                apart = np.ascontiguousarray(np.moveaxis(image[tuple(back)], channel_axis, 0))
+                image = np.moveaxis(apart, 0, channel_axis)[tuple(back)]
+            else:
+                image = np.ascontiguousarray(image[tuple(back)])[tuple(back)]
+        block[i] = standardize(image, config, mean, std, whitening)
 
 
 def standardize(
