@@ -183,3 +183,33 @@ def file_numbers(seed: int, epoch: int, ids: ArrayLike, below: int) -> NDArray[n
     """The number in the name of each saved picture, from 0 up to, but not including, `below`."""
     raw = raw_rows(seed, epoch, Purpose.FILE_NAME, 0, np.asarray(ids))
     return (raw[:, 0] % np.uint64(below)).astype(np.int64)
+
+
+def given_generator(rng: int | np.random.RandomState | np.random.Generator | None) -> Any:
+    """The generator that the caller of a single function wants its numbers from.
+
+    Parameters
+    ----------
+    rng : RandomState, Generator, int or None
+        A generator is taken as it is, and advanced. An integer seeds a legacy ``RandomState``, which gives the numbers
+        that NumPy's global generator gives after ``np.random.seed``. None: fresh entropy.
+
+    Returns
+    -------
+    numpy.random.RandomState or numpy.random.Generator
+
+    Raises
+    ------
+    ConfigError
+        For anything else.
+    """
+    if isinstance(rng, np.random.RandomState | np.random.Generator):
+        return rng
+    if rng is None:
+        return np.random.RandomState(fresh_seed())
+    if not isinstance(rng, int | np.integer):
+        raise ConfigError(
+            "`rng` must be a numpy.random.RandomState, a numpy.random.Generator, an integer seed or None. "
+            f"Received: {rng!r}."
+        )
+    return np.random.RandomState(check_seed(rng))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
 
 from daskaug.config import Config
 from daskaug.errors import ConfigError
+from daskaug.pictures import brighten
 from daskaug.transforms.draws import Draws
 
 
@@ -27,34 +27,23 @@ def brightness_shift(block: NDArray[Any], factors: NDArray[np.float64]) -> None:
     factors : (b,) float64
         NaN: left alone.
 
+    Raises
+    ------
+    ConfigError
+        For another number of channels.
+
     References
     ----------
     Keras 3.15, ``apply_brightness_shift`` with ``scale=False``.
     """
-    for image, factor in zip(block, factors, strict=True):
-        if not np.isnan(factor):
-            image[...] = _brighten(image, float(factor))
-
-
-def _brighten(image: NDArray[Any], factor: float) -> NDArray[Any]:
-    low, high = np.min(image), np.max(image)
-    stretches = bool(low < 0 or high > 255)
-    levels = np.asarray(image, np.float32)
-    if stretches:
-        levels = levels - np.min(levels)
-        if np.max(levels) != 0:
-            levels = levels / np.max(levels)
-        levels = levels * 255
-    modes = {1: "L", 3: "RGB", 4: "RGBA"}
-    if image.shape[2] not in modes:
+    if block.shape[3] not in (1, 3, 4):
         raise ConfigError(
-            f"Keras' brightness knows images of 1, 3 or 4 channels; this one has {image.shape[2]}. "
+            f"Keras' brightness knows images of 1, 3 or 4 channels; this one has {block.shape[3]}. "
             'Leave out compat="keras" for brightness on any number of channels.'
         )
-    squeezed = levels[:, :, 0] if image.shape[2] == 1 else levels
-    picture = Image.fromarray(squeezed.astype(np.uint8), modes[image.shape[2]])
-    result = np.asarray(ImageEnhance.Brightness(picture).enhance(factor), np.float32).reshape(image.shape)
-    return result / 255 * (high - low) + low if stretches else result
+    for image, factor in zip(block, factors, strict=True):
+        if not np.isnan(factor):
+            image[...] = brighten(image, float(factor))
 
 
 def matrices(draws: Draws, size: tuple[int, int]) -> NDArray[np.float64] | None:
