@@ -134,6 +134,10 @@ class Config:
         ranges = (self.rotation_range, self.width_shift_range, self.height_shift_range, self.shear_range)
         return any(ranges) or self.zoom_range != (1, 1)
 
+    def without_standardizing(self) -> dict[str, Any]:
+        """Changes that switch off everything after augmenting; then an integer dtype is fine."""
+        return {"rescale": None, "preprocessing_function": None, **dict.fromkeys(_STANDARDIZING, False)}
+
     # --- there and back ------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -192,6 +196,15 @@ class Config:
             if value != usual:
                 shown.append(f"{field.name}={getattr(value, '__qualname__', None) or repr(value)}")
         return f"Config({', '.join(shown)})"
+
+
+_STANDARDIZING = (
+    "featurewise_center",
+    "samplewise_center",
+    "featurewise_std_normalization",
+    "samplewise_std_normalization",
+    "zca_whitening",
+)
 
 
 # --- Keras' own defaults -----------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def fit_statistics(
     make_transform: TransformFactory,
     *,
     rows: tuple[int, int],
-    ids: NDArray[Any],
+    ids: Any,
     augment: bool = False,
     rounds: int = 1,
     seed: int | None = None,
@@ -184,7 +184,7 @@ def _before_statistics(config: Config) -> Config:
 Tasks = Iterator[tuple[BlockReader, tuple[Any, ...]]]
 
 
-def _tasks(source: Source, rows: tuple[int, int], ids: NDArray[Any], rounds: int) -> Tasks:
+def _tasks(source: Source, rows: tuple[int, int], ids: Any, rounds: int) -> Tasks:
     """One task per block and round. Round r sees epoch r; its samples follow those of round r - 1 in the merge tree."""
     plan = source.plan(*rows)
     for epoch in range(rounds):

@@ -18,9 +18,9 @@ from daskaug.overrides import PerImageTransform, overridden_methods
 from daskaug.statistics import Statistics
 from daskaug.transforms.block import BlockTransform, FittedArrays
 from daskaug.transforms.draws import Draws, draw_like_keras
+from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
-    from daskaug.execution.lazy import Array
     from daskaug.iterators import NumpyArrayIterator
     from daskaug.materialize import Report
     from daskaug.sources import Source
@@ -270,14 +270,14 @@ class ImageDataGenerator:
         self._assigned.clear()
         return self
 
-    def _fit_input(self, x: Any) -> tuple[Source, tuple[int, int], NDArray[Any]]:
-        from daskaug.iterators import SourceIterator
+    def _fit_input(self, x: Any) -> tuple[Source, tuple[int, int], Any]:
+        from daskaug.iterators import SourceIterator, sample_ids
         from daskaug.sources import open_images
 
         if isinstance(x, SourceIterator):
             return x.source, x._rows, x.columns.ids
         source = open_images(x)
-        return source, (0, source.shape[0]), np.arange(source.shape[0])
+        return source, (0, source.shape[0]), sample_ids(None, source.shape[0])
 
     @property
     def mean(self) -> NDArray[Any] | None:
@@ -386,6 +386,9 @@ class ImageDataGenerator:
         ignore_class_split: bool = False,
         subset: str | None = None,
         *,
+        masks: Any = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
         ids: ArrayLike | None = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
@@ -413,6 +416,14 @@ class ImageDataGenerator:
         subset : {"training", "validation"}, optional
             Part of the rows, as `validation_split` cuts them. Validation images are standardised but not augmented
             (with ``compat="keras"`` they are augmented too).
+        masks : array, Zarr array, dask array, path or URL, optional
+            Rank 4, with as many rows and the height and width of the images: moved and flipped like their images, but
+            untouched by colour operations and standardising. They take the place of `y`, or stand beside it:
+            ``[y, masks]``.
+        mask_order : int
+            Interpolation of the masks; 0 keeps their values.
+        mask_cval : float
+            What lies outside of a mask for ``fill_mode="constant"``.
         ids : (n,) integers, optional
             Sample ids that key the draws; by default the row in `x`.
 
@@ -447,6 +458,9 @@ class ImageDataGenerator:
             save_format=save_format,
             subset=subset,
             ignore_class_split=ignore_class_split,
+            masks=masks,
+            mask_order=mask_order,
+            mask_cval=mask_cval,
             ids=ids,
             shuffle_unit=shuffle_unit,
             shuffle_mix=shuffle_mix,
@@ -455,8 +469,17 @@ class ImageDataGenerator:
     # --- the other two sinks -------------------------------------------------------------------------------------
 
     def augment(
-        self, x: Any, *, seed: int, epoch: int = 0, standardize: bool = True, ids: ArrayLike | None = None
-    ) -> Array:
+        self,
+        x: Any,
+        *,
+        seed: int,
+        epoch: int = 0,
+        standardize: bool = True,
+        ids: ArrayLike | None = None,
+        masks: Any = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
+    ) -> Any:
         """The augmented images of one epoch as a lazy dask array.
 
         Parameters
@@ -470,21 +493,28 @@ class ImageDataGenerator:
             Standardise as well.
         ids : (n,) integers, optional
             Sample ids; by default the row in `x`.
+        masks, mask_order, mask_cval
+            As in :meth:`flow`.
 
         Returns
         -------
-        dask.array.Array
-            Of the shape of `x` and the generator's dtype, chunked along the samples. Nothing is computed.
+        dask.array.Array, or a pair of them
+            Of the shape of `x` and the generator's dtype, chunked along the samples; with `masks` also these. Nothing
+            is computed.
         """
         from daskaug.execution.lazy import map_blocks
-        from daskaug.iterators import sample_ids
+        from daskaug.iterators import Masks, sample_ids
         from daskaug.sources import open_images
 
         source = open_images(x)
+        beside = Masks.of(masks, source, self.config, mask_order, mask_cval)
         transform = self.block_transform(seed=seeding.check_seed(seed), standardize=standardize)
-        return map_blocks(
-            source, transform, sample_ids(ids, source.shape[0]), seeding.check_epoch(epoch), np.dtype(self.config.dtype)
-        )
+        keys, epoch = sample_ids(ids, source.shape[0]), seeding.check_epoch(epoch)
+        images = map_blocks(source, transform, keys, epoch, np.dtype(self.config.dtype))
+        if beside is None:
+            return images
+        moved = MaskTransform(PairTransform(transform, beside.order, beside.cval))
+        return images, map_blocks(beside.source, moved, keys, epoch, beside.source.dtype)
 
     def materialize(
         self,
@@ -493,6 +523,9 @@ class ImageDataGenerator:
         *,
         y: Any = None,
         sample_weight: Any = None,
+        masks: Any = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
         ids: ArrayLike | None = None,
         epochs: int = 1,
         seed: int = 0,
@@ -510,6 +543,8 @@ class ImageDataGenerator:
             Where to write; must not exist, or hold an unfinished run of the same work, which is then completed.
         y, sample_weight : array-like, optional
             Stored along, with as many rows as `x`.
+        masks, mask_order, mask_cval
+            As in :meth:`flow`; the moved masks are stored beside the images.
         ids : (n,) integers, optional
             Sample ids; by default the row in `x`.
         epochs : int
@@ -534,7 +569,7 @@ class ImageDataGenerator:
         StoreError
             Where the store holds something else.
         """
-        from daskaug.iterators import open_input
+        from daskaug.iterators import Masks, open_input
         from daskaug.materialize import materialize
 
         source, columns = open_input(x, y, sample_weight, ids)
@@ -543,9 +578,7 @@ class ImageDataGenerator:
         if dtype is None:
             keeps = not standardize and source.dtype.name in DTYPES
             dtype = source.dtype.name if keeps else self.config.dtype
-        changes: dict[str, Any] = {"dtype": dtype}
-        if not standardize:
-            changes |= _NO_CENTERING
+        changes = {"dtype": dtype} if standardize else {"dtype": dtype} | self.config.without_standardizing()
         transform = self.block_transform(
             seed=seeding.check_seed(seed), standardize=standardize, config=self.config.replace(**changes)
         )
@@ -554,6 +587,7 @@ class ImageDataGenerator:
             transform,
             columns,
             store,
+            masks=Masks.of(masks, source, self.config, mask_order, mask_cval),
             config=self.config,
             epochs=epochs,
             seed=seeding.check_seed(seed),
@@ -608,7 +642,9 @@ class ImageDataGenerator:
         if image.ndim != 3:
             raise SourceError(f"`x` must be one image of rank 3; found shape {image.shape}. For batches use `.flow()`.")
         dtype = image.dtype.name if image.dtype.kind == "f" else self.config.dtype
-        transform = BlockTransform(self.config.replace(dtype=dtype, **_NO_CENTERING), standardize=False)
+        transform = BlockTransform(
+            self.config.replace(**self.config.without_standardizing(), dtype=dtype), standardize=False
+        )
         draws = Draws.from_dicts([transform_parameters])
         transformed: NDArray[Any] = transform(image[np.newaxis], np.zeros(1, np.int64), 0, draws=draws)[0]
         return transformed
@@ -674,19 +710,6 @@ class ImageDataGenerator:
     def __repr__(self) -> str:
         fitted = "fitted" if self.statistics is not None else "not fitted"
         return f"ImageDataGenerator{repr(self.config).removeprefix('Config')[:-1]}) <{fitted}>"
-
-
-_NO_CENTERING: dict[str, Any] = dict.fromkeys(
-    (
-        "featurewise_center",
-        "samplewise_center",
-        "featurewise_std_normalization",
-        "samplewise_std_normalization",
-        "zca_whitening",
-    ),
-    False,
-)
-"""What keeps an integer dtype from being the result's."""
 
 
 def _checked_statistic(name: str, value: ArrayLike | None) -> NDArray[Any] | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
+from daskaug.errors import ConfigError
 from daskaug.seeding import Operation
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws, draw
@@ -63,28 +66,47 @@ class PerImageTransform(BlockTransform):
             images[i] = self._one(image, ids[i : i + 1], epoch, draws.row(i) if draws else None)
         return self._to_output(images)
 
+    def draws_of(self, image_shape: tuple[int, ...], ids: NDArray[Any], epoch: int) -> Draws:
+        """See :meth:`BlockTransform.draws_of`."""
+        if "random_transform" in self.overridden:
+            raise ConfigError(
+                f"{type(self.generator).__name__} overrides random_transform, which draws and transforms in one, so "
+                "that a mask cannot follow its image. Override get_random_transform and apply_transform instead."
+            )
+        if "get_random_transform" not in self.overridden:
+            return super().draws_of(image_shape, ids, epoch)
+        return Draws.from_dicts([self._drawn_by_user(image_shape, int(sample), epoch) for sample in ids])
+
+    def _drawn_by_user(self, image_shape: tuple[int, ...], sample: int, epoch: int) -> Any:
+        with self._drawing_from(seeding.keyed_random_state(self.seed, epoch, Operation.OVERRIDDEN_METHOD, sample)):
+            return self.generator.get_random_transform(image_shape)
+
+    @contextlib.contextmanager
+    def _drawing_from(self, state: np.random.RandomState) -> Iterator[None]:
+        """Let the generator's methods draw from `state`, in this thread."""
+        local = self.generator._fallback_state
+        local.state = state
+        try:
+            yield
+        finally:
+            del local.state
+
     def draw_like_keras(self, image_shape: tuple[int, ...], count: int, state: np.random.RandomState) -> Draws | None:
         """See :meth:`BlockTransform.draw_like_keras`; an overridden method draws from `state` where it asks us."""
         if not self.augment or "get_random_transform" not in self.overridden:
             return super().draw_like_keras(image_shape, count, state)
-        self.generator._fallback_state.state = state
-        try:
+        with self._drawing_from(state):
             return Draws.from_dicts([self.generator.get_random_transform(image_shape) for _ in range(count)])
-        finally:
-            del self.generator._fallback_state.state
 
     def _one(self, image: NDArray[Any], sample: NDArray[Any], epoch: int, parameters: Any) -> NDArray[Any]:
         """image : (h, w, c) or (c, h, w), raw.  sample : (1,) its id."""
-        local = self.generator._fallback_state
-        local.state = seeding.keyed_random_state(self.seed, epoch, Operation.OVERRIDDEN_METHOD, int(sample[0]))
-        try:
+        keyed = seeding.keyed_random_state(self.seed, epoch, Operation.OVERRIDDEN_METHOD, int(sample[0]))
+        with self._drawing_from(keyed):
             if self.augment:
                 image = self._augment_one(image, sample, epoch, parameters)
             if self.standardize:
                 image = self._standardize_one(image, sample, epoch)
             return image
-        finally:
-            del local.state
 
     def _augment_one(self, image: NDArray[Any], sample: NDArray[Any], epoch: int, parameters: Any) -> Any:
         generator, config = self.generator, self.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import dask.array as da
@@ -12,17 +13,16 @@ from numpy.typing import NDArray
 
 from daskaug.planning.blocks import Plan
 from daskaug.sources.base import Source
-from daskaug.transforms.block import BlockTransform
 
-__all__ = ["Array", "map_blocks"]
+Transform = Callable[[NDArray[Any], NDArray[Any], int], NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Transform:
     """Task on a block that dask hands in."""
 
-    transform: BlockTransform
-    ids: NDArray[Any]
+    transform: Transform
+    ids: Any
     epoch: int
 
     def __call__(self, block: NDArray[Any], block_info: Any = None) -> NDArray[Any]:
@@ -36,8 +36,8 @@ class _ReadAndTransform:
 
     source: Source
     plan: Plan
-    transform: BlockTransform
-    ids: NDArray[Any]
+    transform: Transform
+    ids: Any
     epoch: int
 
     def __call__(self, block_id: tuple[int, ...]) -> NDArray[Any]:
@@ -45,14 +45,15 @@ class _ReadAndTransform:
         return self.transform(self.source.read(block.start, block.stop), self.ids[block.start : block.stop], self.epoch)
 
 
-def map_blocks(source: Source, transform: BlockTransform, ids: NDArray[Any], epoch: int, dtype: np.dtype[Any]) -> Array:
+def map_blocks(source: Source, transform: Transform, ids: Any, epoch: int, dtype: np.dtype[Any]) -> Array:
     """The transformed source as a dask array, chunked along the samples.
 
     Parameters
     ----------
     source : Source
         In memory or as a graph it becomes a dask array itself; otherwise each task reads its block.
-    transform : BlockTransform
+    transform : callable
+        ``(block, ids, epoch) -> block``.
     ids : (n,) integers
     epoch : int
     dtype : dtype

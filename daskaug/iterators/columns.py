@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from daskaug.config import Config
 from daskaug.errors import SourceError
 from daskaug.sources import Source, open_column, open_images
 
@@ -19,26 +20,30 @@ class Columns:
 
     Attributes
     ----------
-    ids : (n,) integers
+    ids : (n,) integers, or RowIds
         Sample ids, which key the draws.
     y, sample_weight : array or None
     extras : tuple of arrays
         Further model inputs.
     """
 
-    ids: NDArray[Any]
+    ids: Any
     y: NDArray[Any] | None = None
     sample_weight: NDArray[Any] | None = None
     extras: tuple[NDArray[Any], ...] = ()
 
-    def pack(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
-        """A batch as Keras hands it out: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; `x` may be a list."""
+    def pack(self, images: NDArray[Any], rows: NDArray[np.int64], masks: NDArray[Any] | None = None) -> Any:
+        """A batch as Keras hands it out: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; `x` may be a list.
+
+        Masks take the place of `y`, or stand beside it: ``[y, masks]``.
+        """
         x: Any = [images, *(extra[rows] for extra in self.extras)] if self.extras else images
-        if self.y is None:
+        y: Any = None if self.y is None else self.y[rows]
+        if masks is not None:
+            y = masks if y is None else [y, masks]
+        if y is None:
             return x
-        if self.sample_weight is None:
-            return x, self.y[rows]
-        return x, self.y[rows], self.sample_weight[rows]
+        return (x, y) if self.sample_weight is None else (x, y, self.sample_weight[rows])
 
 
 def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tuple[Source, Columns]:
@@ -70,8 +75,64 @@ def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tup
     )
 
 
-def sample_ids(ids: ArrayLike | None, n: int) -> NDArray[Any]:
-    """The sample ids of n images: as given, or their rows.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Masks:
+    """Masks beside the images of a source.
+
+    Attributes
+    ----------
+    source : Source
+        As many rows as the images, of the same height and width, with channels of its own.
+    order : int
+    cval : float
+    """
+
+    source: Source
+    order: int = 0
+    cval: float = 0.0
+
+    @classmethod
+    def of(cls, masks: Any, images: Source, config: Config, order: int, cval: float) -> Masks | None:
+        """Open and check what was handed in; None where there are none.
+
+        Raises
+        ------
+        SourceError
+            Where they do not fit the images.
+        ConfigError
+            For a bad order or cval.
+        """
+        if masks is None:
+            return None
+        source = open_images(masks)
+        for axis in (0, config.row_axis, config.col_axis):
+            if source.shape[axis] != images.shape[axis]:
+                raise SourceError(
+                    f"`masks` must have as many rows, and the height and width, of the images, with channels of their "
+                    f"own. Found: images of shape {images.shape}, masks of shape {source.shape}."
+                )
+        checked = config.replace(**config.without_standardizing(), interpolation_order=order, cval=cval)
+        return cls(source, checked.interpolation_order, checked.cval)
+
+
+class RowIds:
+    """Rows that are their own ids, not stored: an array of them would travel with every task."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, rows: Any) -> NDArray[np.int64]:
+        return np.arange(*rows.indices(self._n)) if isinstance(rows, slice) else np.asarray(rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.arange(self._n, dtype=dtype)
+
+
+def sample_ids(ids: ArrayLike | None, n: int) -> Any:
+    """The sample ids of n images, as an array or something to be sliced like one: as given, or their rows.
 
     Raises
     ------
@@ -79,7 +140,7 @@ def sample_ids(ids: ArrayLike | None, n: int) -> NDArray[Any]:
         Unless there is one integer from 0 to 2**64 - 1 for each image.
     """
     if ids is None:
-        return np.arange(n)
+        return RowIds(n)
     array = np.asarray(ids)
     if array.shape != (n,) or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
         raise SourceError(

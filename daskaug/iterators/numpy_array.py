@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from daskaug import seeding
 from daskaug.config import Config
-from daskaug.iterators.columns import check_class_split, open_input, warn_about_channels
+from daskaug.iterators.columns import Masks, check_class_split, open_input, warn_about_channels
 from daskaug.iterators.source import PictureSaver, SourceIterator
 from daskaug.planning.order import Shuffle, split_rows
 from daskaug.transforms.block import BlockTransform
@@ -39,7 +39,7 @@ class NumpyArrayIterator(SourceIterator):
     image_data_generator : ImageDataGenerator
     data_format, dtype : str, optional
         By default the generator's.
-    ids, shuffle_unit, shuffle_mix
+    masks, mask_order, mask_cval, ids, shuffle_unit, shuffle_mix
         As in ``flow``.
     """
 
@@ -60,6 +60,9 @@ class NumpyArrayIterator(SourceIterator):
         ignore_class_split: bool = False,
         dtype: Any = None,
         *,
+        masks: Any = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
         ids: ArrayLike | None = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
@@ -85,6 +88,7 @@ class NumpyArrayIterator(SourceIterator):
             seed=seed,
             seed_used=seed_used,
             dtype=config.dtype,
+            masks=Masks.of(masks, source, config, mask_order, mask_cval),
             saver=PictureSaver.of(save_to_dir, save_prefix, save_format, config.data_format),
         )
         self.image_data_generator = image_data_generator

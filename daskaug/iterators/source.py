@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.execution import Pending, current_executor
 from daskaug.iterators.base import BatchIterator
-from daskaug.iterators.columns import Columns
+from daskaug.iterators.columns import Columns, Masks
 from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.row_cache import RowCache
 from daskaug.pictures import to_picture
 from daskaug.planning.order import Shuffle
-from daskaug.sources.base import BlockReader, Source
+from daskaug.sources import BlockReader, Source, join_readers
 from daskaug.transforms.block import BlockTransform
+from daskaug.transforms.masks import PairTransform
 
 CACHE_NBYTES = 256 * 2**20
 """Decoded bytes of a chunked source that are kept between batches; at least what one mixed group of units needs."""
@@ -70,6 +71,7 @@ class SourceIterator(BatchIterator):
     dtype : str
         Of the batches; sizes the number of batches computed ahead.
     saver : PictureSaver, optional
+    masks : Masks, optional
     """
 
     file_numbers_below = 10_000
@@ -88,6 +90,7 @@ class SourceIterator(BatchIterator):
         seed_used: int,
         dtype: str,
         saver: PictureSaver | None = None,
+        masks: Masks | None = None,
     ) -> None:
         sample_nbytes = int(np.prod(source.shape[1:])) * np.dtype(dtype).itemsize
         super().__init__(rows, batch_size, shuffle, seed, seed_used, sample_nbytes)
@@ -97,6 +100,7 @@ class SourceIterator(BatchIterator):
         self.dtype = dtype
         self._transform = transform
         self._saver = saver
+        self._masks = masks
         if transform.config.compat == "keras":
             self._replay = KerasReplay(self.n, self.batch_size, self.shuffle, seed)
 
@@ -114,34 +118,59 @@ class SourceIterator(BatchIterator):
     @property
     def ids(self) -> NDArray[Any]:
         """Sample ids of the samples that are iterated over, in the order of the data."""
-        return self.columns.ids[slice(*self._rows)]
+        return np.asarray(self.columns.ids[slice(*self._rows)])
 
     def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         executor = current_executor()
-        here = _RowsHere(self._cache or self.source, rows)
-        reader = self.source.rows_reader(rows) if executor.is_remote else here
-        return executor.submit(self._transform, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
+        readers = [self._reader(source, rows, executor.is_remote) for source in self._sources]
+        reader = readers[0] if self._masks is None else join_readers(readers)
+        return executor.submit(self._task, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
 
     def _replayed(self, rows: NDArray[np.int64], state: np.random.RandomState) -> Any:
         draws = self._transform.draw_like_keras(self.image_shape, len(rows), state)
-        images = self._transform(self.source.take(rows), self.columns.ids[rows], 0, draws=draws)
+        blocks = [source.take(rows) for source in self._sources]
+        made = self._task(blocks if self._masks else blocks[0], self.columns.ids[rows], 0, draws=draws)
+        images, masks = made if self._masks else (made, None)
         if self._saver is not None:
             numbers = np.array([state.randint(self.file_numbers_below) for _ in rows], np.int64)
             self._saver.save(images, rows - self._rows[0], numbers)
-        return self.columns.pack(images, rows)
+        return self._pack(images, rows, masks)
 
-    def _assemble(self, images: Any, rows: NDArray[np.int64], epoch: int) -> Any:
+    def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
+        images, masks = made if self._masks else (made, None)
         if self._saver is not None:
             numbers = seeding.file_numbers(self.seed_used, epoch, self.columns.ids[rows], self.file_numbers_below)
             self._saver.save(images, rows - self._rows[0], numbers)
-        return self.columns.pack(images, rows)
+        return self._pack(images, rows, masks)
+
+    def _pack(self, images: NDArray[Any], rows: NDArray[np.int64], masks: NDArray[Any] | None) -> Any:
+        """The batch in the form that is handed out."""
+        return self.columns.pack(images, rows, masks)
+
+    @property
+    def _sources(self) -> list[Source]:
+        """The images, and the masks where there are any."""
+        return [self.source] if self._masks is None else [self.source, self._masks.source]
 
     @functools.cached_property
-    def _cache(self) -> RowCache | None:
-        """Blocks of a chunked source; made where it is needed, and not sent along when the iterator is pickled."""
-        source = self.source
+    def _task(self) -> Any:
+        """What is called for each batch."""
+        if self._masks is None:
+            return self._transform
+        return PairTransform(self._transform, self._masks.order, self._masks.cval)
+
+    def _reader(self, source: Source, rows: NDArray[np.int64], is_remote: bool) -> BlockReader:
+        if is_remote:
+            return source.rows_reader(rows)
         if source.random_access:
-            return None
+            return _RowsHere(source, rows)
+        with self.lock:
+            if source not in self._caches:
+                self._caches[source] = self._cache_of(source)
+            return _RowsHere(self._caches[source], rows)
+
+    def _cache_of(self, source: Source) -> RowCache:
+        """Blocks of a chunked source, which is a mixed group of units, or what is stored together, at least."""
         unit = self.shuffling.unit
         plan = source.plan(0, source.shape[0], target_nbytes=unit * source.row_nbytes)
         starts = np.array([block.start for block in plan], np.int64)
@@ -149,8 +178,12 @@ class SourceIterator(BatchIterator):
         group = self.shuffling.mix * (unit + largest) if self.shuffling.kind == "block" else 2 * largest
         return RowCache(source, starts, max(CACHE_NBYTES, 2 * group * source.row_nbytes))
 
+    def _set_up(self) -> None:
+        super()._set_up()
+        self._caches: dict[Source, RowCache] = {}
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_cache"}
+        return {name: value for name, value in super().__getstate__().items() if name != "_caches"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 One Zarr group (format 3)::
 
     images          (rows, ...)  sharded; row e * n + r is copy e of source row r
+    masks           (rows, ...)  sharded; where they were given
     sample_id       (rows,)      key of the draws
     source_row      (rows,)
     epoch           (rows,)

@@ -13,7 +13,7 @@ from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import IncompleteStoreError, StoreError
 from daskaug.execution import Pending
-from daskaug.iterators import Columns, SourceIterator
+from daskaug.iterators import Columns, Masks, SourceIterator
 from daskaug.materialize.layout import DIGEST, EXTRA, FORMAT_VERSION, MANIFEST, STATISTICS
 from daskaug.planning.order import Shuffle
 from daskaug.sources import Source, open_images
@@ -43,6 +43,8 @@ class MaterializedStore:
         Images of one copy.
     epochs : int
         Copies.
+    masks : Source or None
+        All copies of the masks.
     labels, sample_weight : (n, ...) array or None
     config : Config
         Of the generator.
@@ -58,6 +60,7 @@ class MaterializedStore:
         self.n = int(self._contract["layout"]["n"])
         self.epochs = int(self._contract["layout"]["epochs"])
         self.images = open_images(group["images"])
+        self.masks = open_images(group["masks"]) if "masks" in self._contract else None
         self.labels = self._column("y")
         self.sample_weight = self._column("sample_weight")
 
@@ -130,6 +133,7 @@ class MaterializedStore:
             seed=seed,
             seed_used=seed_used,
             dtype=config.dtype,
+            masks=None if self.masks is None else Masks(self.masks),
         )
 
     def _column(self, name: str) -> NDArray[Any] | None:

@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec
 from daskaug.config import Config
 from daskaug.errors import ConfigError, StoreError
 from daskaug.execution import current_executor, run_ordered
-from daskaug.iterators import Columns
+from daskaug.iterators import Columns, Masks
 from daskaug.materialize.layout import (
     DIGEST,
     EXTRA,
@@ -32,6 +32,7 @@ from daskaug.materialize.layout import (
 from daskaug.seeding import SEEDING_VERSION
 from daskaug.sources import BlockReader, Source, join_readers
 from daskaug.transforms.block import BlockTransform
+from daskaug.transforms.masks import PairTransform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class _WriteShard:
     """Task: from the raw images of a shard to the shard. Doing it twice leaves the same store."""
 
     store: str
-    transform: BlockTransform
+    transform: BlockTransform | PairTransform
     dtype: str
 
     @property
@@ -76,19 +77,25 @@ class _WriteShard:
     def __call__(
         self, blocks: list[NDArray[Any]], number: int, start: int, columns: dict[str, NDArray[Any]]
     ) -> tuple[int, NDArray[np.uint8]]:
-        """blocks: the raw images, one array per run of consecutive source rows.  start: first row in the store."""
-        epochs, ids = columns["epoch"], columns["sample_id"]
-        parts, position = [], 0
-        for block in blocks:
-            piece = slice(position, position + len(block))
-            parts.append(self.transform(block, ids[piece], int(epochs[position])))
+        """blocks: the raw images, one array per run of consecutive source rows, then masks.  start: row in the store."""
+        made: dict[str, list[NDArray[Any]]] = {"images": [], "masks": []}
+        runs = len(blocks) // 2 if isinstance(self.transform, PairTransform) else len(blocks)
+        position = 0
+        for run, block in enumerate(blocks[:runs]):
+            ids = columns["sample_id"][position : position + len(block)]
+            epoch = int(columns["epoch"][position])
+            if isinstance(self.transform, PairTransform):
+                images, masks = self.transform([block, blocks[runs + run]], ids, epoch)
+                made["masks"].append(masks)
+            else:
+                images = self.transform(block, ids, epoch)
+            made["images"].append(images.astype(self.dtype, copy=False))
             position += len(block)
-        images = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        content = {"images": images.astype(self.dtype, copy=False), **columns}
+        content = {name: np.concatenate(parts) for name, parts in made.items() if parts} | columns
         group = zarr.open_group(self.store, mode="r+")
         for name, values in content.items():
             # A chunk of zeros is content like any other: left out, it could not be told from one never written.
-            _array(group, name).with_config({"write_empty_chunks": True})[start : start + len(images)] = values
+            _array(group, name).with_config({"write_empty_chunks": True})[start : start + len(values)] = values
         digest = np.frombuffer(content_digest(content), np.uint8)
         _array(group, DIGEST)[number] = digest
         return number, digest
@@ -100,6 +107,7 @@ def materialize(
     columns: Columns,
     store: str | Path,
     *,
+    masks: Masks | None = None,
     config: Config,
     epochs: int,
     seed: int,
@@ -117,6 +125,8 @@ def materialize(
     columns : Columns
         What belongs to the rows of the source.
     store : path or URL
+    masks : Masks, optional
+        Moved like the images and stored beside them.
     config : Config
         Of the generator, with all that a reader needs for standardising.
     epochs, seed : int
@@ -133,14 +143,23 @@ def materialize(
     layout = Layout.of(source.shape[0], int(epochs), source.shape[1:], dtype)
     table = _table(columns, layout)
     contract = _contract(config, transform, layout, table, seed, standardized)
+    if masks is not None:
+        contract["masks"] = {
+            "dtype": masks.source.dtype.name,
+            "shape": list(masks.source.shape[1:]),
+            "order": masks.order,
+            "cval": masks.cval,
+        }
     group = _open_or_create(str(store), layout, contract, table, source, transform)
     digests = np.asarray(_array(group, DIGEST)[:])
     missing = np.flatnonzero(~digests.any(axis=1))
     executor = current_executor()
     results = run_ordered(
         executor,
-        _WriteShard(str(store), transform, dtype.name),
-        _tasks(source, layout, table, missing),
+        _WriteShard(
+            str(store), transform if masks is None else PairTransform(transform, masks.order, masks.cval), dtype.name
+        ),
+        _tasks([source] if masks is None else [source, masks.source], layout, table, missing),
         name="daskaug-materialize",
         window=executor.parallelism + 1,
     )
@@ -237,14 +256,18 @@ def _create(
 ) -> zarr.Group:
     """Make the group and its empty arrays; the manifest comes last, so half a layout is no store."""
     group = zarr.create_group(store, zarr_format=3)
-    group.create_array(
-        "images",
-        shape=(layout.rows, *layout.image_shape),
-        dtype=layout.dtype,
-        chunks=(layout.chunk_rows, *layout.image_shape),
-        shards=(layout.shard_rows, *layout.image_shape),
-        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
-    )
+    pictures = {"images": (layout.dtype, layout.image_shape)}
+    if "masks" in contract:
+        pictures["masks"] = (contract["masks"]["dtype"], tuple(contract["masks"]["shape"]))
+    for name, (dtype, shape) in pictures.items():
+        group.create_array(
+            name,
+            shape=(layout.rows, *shape),
+            dtype=dtype,
+            chunks=(layout.chunk_rows, *shape),
+            shards=(layout.shard_rows, *shape),
+            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+        )
     for name, values in (table | {"epoch": np.empty(0, np.int32)}).items():
         group.create_array(
             name,
@@ -268,14 +291,14 @@ def _create(
 
 
 def _tasks(
-    source: Source, layout: Layout, table: dict[str, NDArray[Any]], numbers: NDArray[np.intp]
+    sources: list[Source], layout: Layout, table: dict[str, NDArray[Any]], numbers: NDArray[np.intp]
 ) -> Iterator[tuple[BlockReader, tuple[Any, ...]]]:
     for number in map(int, numbers):
         pieces = list(layout.pieces(number))
         rows = np.concatenate([np.arange(start, stop) for _, start, stop in pieces])
         epochs = np.concatenate([np.full(stop - start, epoch, np.int32) for epoch, start, stop in pieces])
         columns = {name: values[rows] for name, values in table.items()} | {"epoch": epochs}
-        reader = join_readers([source.reader(start, stop) for _, start, stop in pieces])
+        reader = join_readers([source.reader(start, stop) for source in sources for _, start, stop in pieces])
         yield reader, (number, layout.shard(number)[0], columns)
 
 

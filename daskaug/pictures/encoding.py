@@ -112,9 +112,7 @@ def save_picture(
     """
     name = _pillow_format(path, file_format)
     if name == "JPEG" and picture.mode == "RGBA":
-        warnings.warn(
-            "The JPEG format does not support RGBA images, converting to RGB.", UserWarning, stacklevel=3
-        )
+        warnings.warn("The JPEG format does not support RGBA images, converting to RGB.", UserWarning, stacklevel=3)
         picture = picture.convert("RGB")
     if name == "PNG" and picture.mode == "I":
         # Pillow 13 no longer writes 32-bit pictures as 16-bit PNG by itself; what it wrote before was this.
@@ -131,8 +129,7 @@ def _pillow_format(path: Any, file_format: str | None) -> str:
         asked = Path(os.fspath(path)).suffix[1:]
     if not asked:
         raise ConfigError(
-            f"`file_format` must be given, since {path!r} has no ending that tells it; for instance "
-            "file_format='png'."
+            f"`file_format` must be given, since {path!r} has no ending that tells it; for instance file_format='png'."
         )
     name = endings.get(f".{asked.lower()}", asked.upper())
     if name not in Image.SAVE:

@@ -93,12 +93,17 @@ def crop_and_resize(
         raise SourceError(f"An image without pixels cannot be resized; found shape {images.shape}.")
     images = images.astype(_NARROWED.get(images.dtype.name, images.dtype), copy=False)
     half = images.dtype == np.float16
-    cuts = _centered(source[0], source[1] * target[0] / target[1]), _centered(source[1], source[0] * target[1] / target[0])
+    cuts = (
+        _centered(source[0], source[1] * target[0] / target[1]),
+        _centered(source[1], source[0] * target[1] / target[0]),
+    )
     for offset, (start, length) in enumerate(cuts):
         axis = first + offset
         piece = images[(slice(None),) * axis + (slice(start, start + length),)]
-        images = _nearest(piece, axis, target[offset]) if interpolation == "nearest" else _weighted(
-            piece, axis, target[offset], *_KERNELS[interpolation]
+        images = (
+            _nearest(piece, axis, target[offset])
+            if interpolation == "nearest"
+            else _weighted(piece, axis, target[offset], *_KERNELS[interpolation])
         )
     return images.astype(np.float16) if half else images
 
@@ -123,7 +128,8 @@ def _nearest(images: NDArray[Any], axis: int, count: int) -> NDArray[Any]:
     length = images.shape[axis]
     # In float32, as JAX: exact positions would now and then take the neighbour of a pixel on the border of two.
     positions = (np.arange(count, dtype=np.float32) + np.float32(0.5)) * np.float32(length) / np.float32(count)
-    return images.take(np.minimum(positions.astype(np.int64), length - 1), axis=axis)
+    taken: NDArray[Any] = images.take(np.minimum(positions.astype(np.int64), length - 1), axis=axis)
+    return taken
 
 
 def _weighted(

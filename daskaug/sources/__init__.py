@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from daskaug.sources.base import BlockReader, Source
+from daskaug.sources.image_files import BadFile, Decoding, ImageFiles
 from daskaug.sources.joining import join_readers
 from daskaug.sources.opening import open_column, open_images
 
-__all__ = ["BlockReader", "Source", "join_readers", "open_column", "open_images"]
+__all__ = [
+    "BadFile",
+    "BlockReader",
+    "Decoding",
+    "ImageFiles",
+    "Source",
+    "join_readers",
+    "open_column",
+    "open_images",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,10 @@ class Source(abc.ABC):
     shape : (n, h, w, c) or (n, c, h, w)
     dtype : numpy.dtype
     natural_rows : int
-        Rows that are stored together; reading part of them costs as much as reading all.
+        Rows that are stored together, in a chunk or a shard. Plans do not cut them.
+    decoded_rows : int
+        Rows that are decoded together: of a chunk, also where chunks lie in shards. Reading part of them costs as much
+        as reading all.
     random_access : bool
         Whether rows cost the same in any order: nothing is stored together, so that nothing is gained by caching.
     locator : str
@@ -54,6 +58,11 @@ class Source(abc.ABC):
     locator: str
 
     @property
+    def decoded_rows(self) -> int:
+        """See above."""
+        return self.natural_rows
+
+    @property
     def row_nbytes(self) -> int:
         """Decoded bytes of an image."""
         return int(np.prod(self.shape[1:])) * self.dtype.itemsize
@@ -63,15 +72,23 @@ class Source(abc.ABC):
         """The images from `start` to `stop`; not to be written to, for they may be the caller's own."""
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The images at `rows`, in their order; reads every block that holds one of them once."""
-        plan = self.plan(0, self.shape[0], target_nbytes=1)
-        starts = np.array([block.start for block in plan], np.int64)
+        """The images at `rows`, in their order.
+
+        Every chunk that holds one of them is read once, neighbours in one go: a store far away can then fetch them
+        side by side.
+        """
+        if len(rows) and not 0 <= rows.min() <= rows.max() < self.shape[0]:
+            raise IndexError(
+                f"{self.locator} has the rows 0 to {self.shape[0] - 1}. Asked for row {rows.min()} to {rows.max()}."
+            )
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        owners = np.searchsorted(starts, rows, side="right") - 1
-        for owner in np.unique(owners):
-            block = plan[int(owner)]
-            chosen = owners == owner
-            out[chosen] = self.read(block.start, block.stop)[rows[chosen] - block.start]
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        step = self.decoded_rows
+        for first, last in _runs(np.unique(ascending // step), max(1, TARGET_NBYTES // (step * self.row_nbytes))):
+            start, stop = first * step, min((last + 1) * step, self.shape[0])
+            begin, end = np.searchsorted(ascending, (start, stop))
+            out[order[begin:end]] = self.read(start, stop)[ascending[begin:end] - start]
         return out
 
     def plan(self, start: int, stop: int, target_nbytes: int = TARGET_NBYTES) -> Plan:
@@ -89,6 +106,14 @@ class Source(abc.ABC):
     def as_dask(self, plan: Plan) -> Any:
         """The source as a dask array of these blocks, where it is in memory or a graph anyway; otherwise None."""
         return None
+
+
+def _runs(numbers: NDArray[np.int64], longest: int) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive numbers, of at most `longest`; `numbers` increases."""
+    for run in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1):
+        for begin in range(0, len(run), longest):
+            part = run[begin : begin + longest]
+            yield int(part[0]), int(part[-1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

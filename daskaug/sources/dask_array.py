@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.array.core import getter, getter_nofancy
 from dask.delayed import delayed
+from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from daskaug.errors import SourceError
@@ -28,10 +33,10 @@ class DaskSource(Source):
             raise SourceError(
                 f"The dask array's shape {array.shape} has unknown sizes (nan). Call x.compute_chunk_sizes() first."
             )
-        self._array = array.rechunk({1: -1, 2: -1, 3: -1})
         n, h, w, c = map(int, array.shape)
         self.shape = (n, h, w, c)
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
+        self._array = array.rechunk({1: -1, 2: -1, 3: -1}).astype(self.dtype)
         self.natural_rows = max(array.chunks[0], default=1) or 1
         self.locator = f"dask array {array.name}"
 
@@ -44,7 +49,7 @@ class DaskSource(Source):
         return self._computed(self._array[rows])
 
     def _computed(self, array: da.Array) -> NDArray[Any]:
-        return np.asarray(array.compute(scheduler="threads")).astype(self.dtype, copy=False)
+        return np.asarray(array.compute(scheduler=_scheduler()))
 
     def plan(self, start: int, stop: int, target_nbytes: int = TARGET_NBYTES) -> Plan:
         """The array's chunks, whatever the target."""
@@ -82,6 +87,26 @@ class GraphReader(BlockReader):
         return self.label
 
 
+def _scheduler() -> Any:
+    """What computes a graph on the spot: the active client, which alone has what was persisted on its workers.
+
+    Inside a task it is the task's own thread: a task that waits for others can fill a cluster with waiting ones.
+    """
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return "threads"
+    try:
+        distributed.get_worker()
+        return "synchronous"
+    except ValueError:
+        pass
+    try:
+        client = distributed.Client.current()
+    except ValueError:
+        return "threads"
+    return client if client.status == "running" and not client.asynchronous else "threads"
+
+
 def to_value(array: da.Array) -> Any:
     """What to compute for the array as one NumPy array."""
     return delayed(np.asarray)(array)
@@ -98,15 +123,37 @@ def from_numpy(array: NDArray[Any], rows: list[int]) -> Any:
     return da.from_array(array, chunks=chunks)
 
 
+def from_readers(
+    readers: Sequence[BlockReader], rows: Sequence[int], image_shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> da.Array:
+    """A dask array with one task per reader, which carries that reader and nothing else."""
+    name = f"daskaug-read-{uuid.uuid4().hex}"
+    tasks = {(name, number, 0, 0, 0): (load, reader) for number, reader in enumerate(readers)}
+    chunks = (tuple(rows) or (0,), *((size,) for size in image_shape))
+    if not tasks:
+        return da.zeros((0, *image_shape), dtype=dtype, chunks=chunks)
+    return da.Array(HighLevelGraph.from_collections(name, tasks), name, chunks, dtype=dtype)
+
+
+def load(reader: BlockReader) -> NDArray[Any]:
+    """Body of a task that reads."""
+    rows: NDArray[Any] = reader.load()
+    return rows
+
+
 def is_zarr_read(array: da.Array) -> Any:
     """The Zarr array that a dask array merely reads, or None.
 
     ``da.from_zarr`` and ``da.from_array(zarr_array)`` build two layers: the array itself and one task per chunk, of
-    the inner chunks where the store is sharded, so that each shard would be opened once for every chunk in it.
+    the inner chunks where the store is sharded, so that each shard would be opened once for every chunk in it. A lock
+    or a `getitem` of the caller's own is more than reading, and the graph stays one.
     """
     layers = array.dask.layers
     original = f"original-{array.name}"
     if set(layers) != {array.name, original}:
+        return None
+    task: Any = getattr(layers[array.name], "task", None)
+    if getattr(task, "func", None) not in (getter, getter_nofancy) or task.kwargs.get("lock"):
         return None
     found: Any = dict(layers[original]).get(original)
     if not type(found).__module__.startswith("zarr.") or not hasattr(found, "store_path"):

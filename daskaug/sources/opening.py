@@ -20,7 +20,7 @@ def open_images(x: Any, *, storage_options: dict[str, Any] | None = None) -> Sou
 
     Parameters
     ----------
-    x : array, Zarr array, dask array, path, URL or Source
+    x : array, Zarr array or group, dask array, path, URL or Source
         Rank 4: the samples, then height, width and channels in either order.
     storage_options : dict, optional
         For a URL: what its file system needs (credentials, endpoint, ...).
@@ -40,20 +40,26 @@ def open_images(x: Any, *, storage_options: dict[str, Any] | None = None) -> Sou
         from daskaug.sources.zarr_array import open_path
 
         x = open_path(os.fspath(x), storage_options)
-    _check_images(x if hasattr(x, "dtype") and hasattr(x, "shape") else (x := _as_array(x)))
     home = type(x).__module__.partition(".")[0]
+    if home == "zarr" and hasattr(x, "arrays"):
+        from daskaug.sources.zarr_array import images_of
+
+        x = images_of(x, str(x.store_path))
+    elif home not in ("dask", "zarr") or not isinstance(getattr(x, "shape", None), tuple):
+        array = x if isinstance(x, np.ndarray) else _as_array(x)
+        _check_images(array)
+        return NumpySource(array)
+    _check_images(x)
     if home == "dask":
         from daskaug.sources.dask_array import DaskSource, is_zarr_read
 
         store = is_zarr_read(x)
         if store is None:
             return DaskSource(x)
-        x, home = store, "zarr"
-    if home == "zarr":
-        from daskaug.sources.zarr_array import ZarrSource
+        x = store
+    from daskaug.sources.zarr_array import ZarrSource
 
-        return ZarrSource(x)
-    return NumpySource(x if isinstance(x, np.ndarray) else _as_array(x))
+    return ZarrSource(x)
 
 
 def open_column(values: Any, n: int, name: str) -> NDArray[Any]:
@@ -75,7 +81,7 @@ def open_column(values: Any, n: int, name: str) -> NDArray[Any]:
     Raises
     ------
     SourceError
-        Where the length is another.
+        Where the length is another, the entries differ in shape, or there is nothing at the path.
     """
     if isinstance(values, str | os.PathLike):
         values = _open_column_path(os.fspath(values), name)
@@ -84,7 +90,10 @@ def open_column(values: Any, n: int, name: str) -> NDArray[Any]:
         values = values.compute()
     elif home == "zarr":
         values = values[:]
-    column = np.asarray(values)
+    try:
+        column = np.asarray(values)
+    except ValueError as error:
+        raise SourceError(f"The entries of `{name}` must have one shape: {error}.") from error
     if column.ndim == 0 or len(column) != n:
         raise SourceError(
             f"`x` (images) and `{name}` should have the same length. Found: {n} images, {name} of shape {column.shape}."
@@ -102,6 +111,12 @@ def _open_column_path(path: str, name: str) -> Any:
 
 
 def _as_array(x: Any) -> NDArray[Any]:
+    if getattr(x, "chunks", None) is not None or type(x).__module__.startswith("h5py."):
+        # An array on disk: NumPy would load all of it, however large it is.
+        raise SourceError(
+            f"Images must be {ACCEPTED}; found {type(x).__name__}, which may be larger than memory. Wrap it: "
+            "dask.array.from_array(x)."
+        )
     try:
         array = np.asarray(x)
     except ValueError as error:
@@ -118,7 +133,12 @@ def _check_images(x: Any) -> None:
             "Images must have rank 4: (samples, height, width, channels), or channels before height and width. Found "
             f"shape {tuple(x.shape)}.{hint}"
         )
-    if np.dtype(x.dtype).kind not in "biuf":
-        raise SourceError(f"Images must be real numbers (bool, integer or float). Found dtype {x.dtype}.")
+    dtype = np.dtype(x.dtype)
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise SourceError(
+            f"Images must be real numbers (bool, integer or float) of at most 64 bits. Found dtype {dtype}."
+        )
+    if isinstance(x, np.ma.MaskedArray):
+        raise SourceError("Images must have a value everywhere. Found a masked array; fill it: x.filled(0).")
     if 0 in tuple(x.shape)[1:]:
         raise SourceError(f"Images must have at least one pixel and one channel. Found shape {tuple(x.shape)}.")

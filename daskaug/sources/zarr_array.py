@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import pickle
 import threading
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import MemoryStore
+from zarr.storage import FsspecStore, MemoryStore, WrapperStore
 
 from daskaug.errors import SourceError
 from daskaug.sources.base import BlockReader, CarryingReader, Source
@@ -34,11 +36,16 @@ class ZarrSource(Source):
         stored = array.shards or array.chunks
         self.natural_rows = max(1, stored[0])
         self.locator = str(array.store_path)
-        # Nobody else can open this process' memory.
-        self._is_local = isinstance(array.store, MemoryStore)
-        self._store, self._path = array.store, array.path
+        self._decoded_rows = max(1, array.chunks[0])
+        self._is_local = _is_in_memory(array.store)
+        self._store, self._path, self._layout = array.store, array.path, _layout(array)
         self._array: zarr.Array[Any] | None = array
         self._lock = threading.Lock()
+
+    @property
+    def decoded_rows(self) -> int:
+        """See :class:`Source`: the rows of an inner chunk, even where `natural_rows` are those of a shard."""
+        return self._decoded_rows
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """See :meth:`Source.read`."""
@@ -60,7 +67,13 @@ class ZarrSource(Source):
     def _open(self) -> zarr.Array[Any]:
         if self._array is None:
             with self._lock:
-                self._array = _reopen(pickle.dumps((self._store, self._path)))
+                array = _reopen(pickle.dumps((self._store, self._path)), self._layout)
+                if array.shape[1:] != self.shape[1:] or array.shape[0] < self.shape[0]:
+                    raise SourceError(
+                        f"{self.locator} held images of shape {self.shape} when it was opened, and of shape "
+                        f"{array.shape} now that a task reads it. Open it again after it was rewritten."
+                    )
+                self._array = array
         return self._array
 
     def __getstate__(self) -> dict[str, Any]:
@@ -72,10 +85,30 @@ class ZarrSource(Source):
 
 
 @functools.lru_cache(maxsize=32)
-def _reopen(address: bytes) -> zarr.Array[Any]:
-    """One open array per process and address: a task costs no reading of metadata. Stores themselves do not hash."""
+def _reopen(address: bytes, layout: str) -> zarr.Array[Any]:
+    """One open array per process and address: a task costs no reading of metadata. Stores themselves do not hash.
+
+    Workers outlive stores: where one was appended to or rewritten in the same place, `layout` differs, and the array
+    that was opened before it is not taken for the new one.
+    """
     store, path = pickle.loads(address)
     return zarr.open_array(store, path=path, mode="r")
+
+
+def _layout(array: zarr.Array[Any]) -> str:
+    """Digest of shape, chunks, data type and codecs, but not of the user's attributes."""
+    described = {name: value for name, value in array.metadata.to_dict().items() if name != "attributes"}
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _is_in_memory(store: Any) -> bool:
+    """Whether the store is this process' own memory, which nobody else can open."""
+    while isinstance(store, WrapperStore):
+        store = store._store
+    if isinstance(store, FsspecStore):
+        protocol = store.fs.protocol
+        return "memory" in ((protocol,) if isinstance(protocol, str) else protocol)
+    return isinstance(store, MemoryStore)
 
 
 def open_path(path: str | Path, storage_options: dict[str, Any] | None = None) -> zarr.Array[Any]:
@@ -87,17 +120,35 @@ def open_path(path: str | Path, storage_options: dict[str, Any] | None = None) -
     Raises
     ------
     SourceError
-        Where there is nothing, or a group with no such array; the message lists its arrays.
+        Where there is nothing, or a group with no such array; the message lists its arrays. Where the file system of a
+        URL is not known or not installed, and for `storage_options` of a path that is no URL.
     """
+    if storage_options and "://" not in str(path) and "::" not in str(path):
+        raise SourceError(
+            f"`storage_options` is for URLs such as s3://bucket/images.zarr. Found the path {str(path)!r}."
+        )
     try:
         found = zarr.open(str(path), mode="r", storage_options=storage_options)
     except (FileNotFoundError, zarr.errors.NodeNotFoundError) as error:
         raise SourceError(
             f"There is no Zarr array at {str(path)!r}. Check the path (and, on a cluster, that every worker sees it)."
         ) from error
-    if isinstance(found, zarr.Array):
-        return found
-    arrays = dict(found.arrays())
+    except ImportError as error:
+        raise SourceError(f"{str(path)!r} cannot be opened without a further package: {error}.") from error
+    except ValueError as error:
+        raise SourceError(f"{str(path)!r} cannot be opened: {error}.") from error
+    return found if isinstance(found, zarr.Array) else images_of(found, str(path))
+
+
+def images_of(group: zarr.Group, address: str) -> zarr.Array[Any]:
+    """The array of a group that holds the images: see :func:`open_path`.
+
+    Raises
+    ------
+    SourceError
+        Where none or several of them could be meant.
+    """
+    arrays = dict(group.arrays())
     images = [array for array in arrays.values() if array.ndim == 4]
     named = arrays.get("images")
     if named is not None and named.ndim == 4:
@@ -106,6 +157,6 @@ def open_path(path: str | Path, storage_options: dict[str, Any] | None = None) -
         return images[0]
     listed = ", ".join(f"{name} {array.shape}" for name, array in sorted(arrays.items())) or "none"
     raise SourceError(
-        f"{str(path)!r} is a Zarr group, and which of its arrays holds the images is not clear. Its arrays: {listed}. "
-        f"Name one: {str(path).rstrip('/')}/NAME."
+        f"{address!r} is a Zarr group, and which of its arrays holds the images is not clear. Its arrays: {listed}. "
+        f"Name one: {address.rstrip('/')}/NAME."
     )

@@ -102,7 +102,7 @@ class BlockTransform:
             block = block.astype(self.work_dtype, copy=False)  # before anything else, as Keras does
         images, view = self._channels_last(block), self._channels_last(out)
         if self.augment and draws is None:
-            draws = draw(self.config, (images.shape[1], images.shape[2]), self.seed, epoch, ids)
+            draws = self.draws_of(block.shape[1:], ids, epoch)
         fused = self._standardization if self._is_fused else None
         self._augment(images, index, draws, fused, block.dtype, view)
         if self.standardize and self.config.compat == "keras":
@@ -111,6 +111,18 @@ class BlockTransform:
         elif self.standardize and fused is None:
             out = self._standardize(out, ids, epoch)
         return self._to_output(out)
+
+    def draws_of(self, image_shape: tuple[int, ...], ids: NDArray[Any], epoch: int) -> Draws:
+        """The parameters of some samples.
+
+        Parameters
+        ----------
+        image_shape : (h, w, c) or (c, h, w), by the data format
+        ids : (b,) integers
+        epoch : int
+        """
+        size = image_shape[self.config.row_axis - 1], image_shape[self.config.col_axis - 1]
+        return draw(self.config, size, self.seed, epoch, ids)
 
     def draw_like_keras(self, image_shape: tuple[int, ...], count: int, state: np.random.RandomState) -> Draws | None:
         """The parameters of the next `count` images of one shape, from Keras' stream of random numbers."""

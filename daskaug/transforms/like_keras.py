@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from daskaug.config import Config
 from daskaug.errors import ConfigError
@@ -71,12 +71,33 @@ def matrices(draws: Draws, size: tuple[int, int]) -> NDArray[np.float64] | None:
         if matrix is None:
             continue
         moved = True
-        to_centre, back = np.eye(3), np.eye(3)
-        to_centre[:2, 2] = size[0] / 2 - 0.5, size[1] / 2 - 0.5
-        back[:2, 2] = -to_centre[:2, 2]
-        matrix = np.dot(np.dot(to_centre, matrix), back)
-        found[i] = matrix[np.ix_([1, 0], [1, 0, 2])]
+        found[i] = about_center(matrix, *size)[np.ix_([1, 0], [1, 0, 2])]
     return found if moved else None
+
+
+def about_center(matrix: ArrayLike, x: float, y: float) -> NDArray[np.float64]:
+    """A transform whose origin is the centre of an image instead of its first pixel.
+
+    Parameters
+    ----------
+    matrix : (3, 3)
+        Of homogeneous coordinates (x, y, 1).
+    x, y : float
+        Extent of the image along the first and the second coordinate, in pixels.
+
+    Returns
+    -------
+    (3, 3) float64
+
+    References
+    ----------
+    Keras 3.15, ``transform_matrix_offset_center``.
+    """
+    to_center, back = np.eye(3), np.eye(3)
+    to_center[:2, 2] = float(x) / 2 - 0.5, float(y) / 2 - 0.5
+    back[:2, 2] = -to_center[:2, 2]
+    moved: NDArray[np.float64] = np.dot(np.dot(to_center, matrix), back)
+    return moved
 
 
 def _compose(theta: float, tx: float, ty: float, shear: float, zx: float, zy: float) -> NDArray[np.float64] | None:

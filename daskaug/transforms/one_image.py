@@ -57,7 +57,8 @@ def warp(
         `x` is not an image of real numbers.
     """
     image = np.asarray(x)
-    _check(image, axes, fill_mode, order)
+    _check_axes(image, axes)
+    _check_resampling(fill_mode, order)
     rows, columns, channels = axes
     draws = Draws.from_dicts([parameters])
     matrices = like_keras.matrices(draws, (image.shape[rows], image.shape[columns]))
@@ -75,13 +76,18 @@ def warp(
         kernels.affine_spline(view[np.newaxis], [0], matrices, order, fill_mode, cval, out[np.newaxis])
     else:
         resampling = kernels.Resampling(order, fill_mode, cval, double=True)
-        kernels.transform_images(
-            view[np.newaxis], [0], matrices=matrices, resampling=resampling, out=out[np.newaxis]
-        )
+        kernels.transform_images(view[np.newaxis], [0], matrices=matrices, resampling=resampling, out=out[np.newaxis])
     return np.moveaxis(_as_scipy_rounds(out, image.dtype), 2, channels)
 
 
-def _check(image: NDArray[Any], axes: tuple[int, int, int], fill_mode: str, order: int) -> None:
+def size_of(x: ArrayLike, axes: tuple[int, int, int]) -> tuple[int, int]:
+    """(height, width) of an image whose (row, column, channel) axes are given; errors as of :func:`warp`."""
+    image = np.asarray(x)
+    _check_axes(image, axes)
+    return image.shape[axes[0]], image.shape[axes[1]]
+
+
+def _check_axes(image: NDArray[Any], axes: tuple[int, int, int]) -> None:
     names = "'row_axis', 'col_axis', and 'channel_axis'"
     if len(set(axes)) != 3:
         raise ConfigError(f"{names} must be distinct. Received: {axes}.")
@@ -94,6 +100,9 @@ def _check(image: NDArray[Any], axes: tuple[int, int, int], fill_mode: str, orde
         )
     if axes[2] == 1:
         raise ConfigError("Channels are allowed at the first and last dimensions. Received: channel_axis=1.")
+
+
+def _check_resampling(fill_mode: str, order: int) -> None:
     if fill_mode not in FILL_MODES:
         raise ConfigError(f"`fill_mode` must be one of {', '.join(FILL_MODES)}. Received: {fill_mode!r}.")
     if order not in range(6):
@@ -115,13 +124,14 @@ def _by_scipy(
 def _as_scipy_rounds(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Floats in another dtype: integers half away from zero and saturating, bool whatever is not 0."""
     if dtype.kind == "b":
-        return values != 0
+        return values.astype(bool)
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
     whole = np.trunc(values + np.copysign(0.5, values))
-    rounded = np.clip(whole, limits.min, limits.max).astype(dtype)
-    # 2**63 - 1 and 2**64 - 1 are no doubles: the clip ends one above, which the cast would wrap around.
+    with np.errstate(invalid="ignore"):
+        rounded = np.clip(whole, limits.min, limits.max).astype(dtype)
+    # 2**63 - 1 and 2**64 - 1 are no doubles: the clip ends one above, which the cast wraps around.
     return np.where(whole >= float(limits.max), limits.max, rounded).astype(dtype, copy=False)
 
 
@@ -168,24 +178,3 @@ def shift_channels(x: ArrayLike, intensity: float, channel_axis: int) -> NDArray
         return np.clip(image.astype(np.int64) + step, int(low), int(high)).astype(image.dtype)
     shifted: NDArray[Any] = np.clip(image + intensity, low, high)
     return shifted
-
-
-def about_center(matrix: ArrayLike, x: float, y: float) -> NDArray[np.float64]:
-    """A transform whose origin is the centre of an image instead of its first pixel.
-
-    Parameters
-    ----------
-    matrix : (3, 3)
-        Of homogeneous coordinates (x, y, 1).
-    x, y : float
-        Extent of the image along the first and the second coordinate, in pixels.
-
-    Returns
-    -------
-    (3, 3) float64
-    """
-    centre = float(x) / 2 - 0.5, float(y) / 2 - 0.5
-    there, back = np.eye(3), np.eye(3)
-    there[:2, 2], back[:2, 2] = centre, (-centre[0], -centre[1])
-    moved: NDArray[np.float64] = there @ np.asarray(matrix) @ back
-    return moved
