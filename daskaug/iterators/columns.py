@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,12 +38,20 @@ class Columns:
         Masks take the place of `y`, or stand beside it: ``[y, masks]``.
         """
         x: Any = [images, *(extra[rows] for extra in self.extras)] if self.extras else images
-        y: Any = None if self.y is None else self.y[rows]
+        y = self.targets(images, rows)
         if masks is not None:
             y = masks if y is None else [y, masks]
         if y is None:
             return x
         return (x, y) if self.sample_weight is None else (x, y, self.sample_weight[rows])
+
+    def targets(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
+        """What the model is to learn about the rows; `images` are what it is shown."""
+        return None if self.y is None else self.y[rows]
+
+    def stored(self) -> Columns:
+        """The columns as arrays, for a store."""
+        return self
 
 
 def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tuple[Source, Columns]:
@@ -51,16 +59,20 @@ def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tup
 
     Parameters
     ----------
-    x : images, or a tuple (images, extra) or (images, [extra, ...])
+    x : images, or a tuple (images, extra) or (images, [extra, ...]), or an iterator made by ``flow``
+        An iterator stands for all that it iterates over: its images, labels, weights and ids.
     y, sample_weight : array-like, optional
+        An iterator's own by default.
     ids : (n,) integers, optional
-        By default the row.
+        By default an iterator's own, or the row.
 
     Raises
     ------
     SourceError
         For the wrong rank, dtype or length.
     """
+    if isinstance(x, _HasColumns):
+        return x.source, _replaced(x, y, sample_weight, ids)
     extras: tuple[Any, ...] = ()
     if isinstance(x, tuple | list) and len(x) == 2 and np.ndim(getattr(x[0], "shape", ())) == 1:
         x, extra = x
@@ -73,6 +85,34 @@ def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tup
         sample_weight=None if sample_weight is None else open_column(sample_weight, n, "sample_weight"),
         extras=tuple(open_column(extra, n, f"x[1][{i}]") for i, extra in enumerate(extras)),
     )
+
+
+@runtime_checkable
+class _HasColumns(Protocol):
+    """An iterator over a source."""
+
+    n: int
+    source: Source
+    columns: Columns
+
+
+def _replaced(iterator: _HasColumns, y: Any, sample_weight: Any, ids: ArrayLike | None) -> Columns:
+    """The columns of an iterator, with those that were given in place of its own."""
+    n = iterator.source.shape[0]
+    if iterator.n != n:
+        raise SourceError(
+            f"The iterator goes over {iterator.n} of the {n} images of its source. Pass those images themselves: "
+            "x[start:stop]."
+        )
+    given: dict[str, Any] = {
+        "y": None if y is None else open_column(y, n, "y"),
+        "sample_weight": None if sample_weight is None else open_column(sample_weight, n, "sample_weight"),
+        "ids": None if ids is None else sample_ids(ids, n),
+    }
+    kept = iterator.columns if given["y"] is not None else iterator.columns.stored()
+    if given["y"] is not None:
+        kept = Columns(kept.ids, None, kept.sample_weight, kept.extras)
+    return dataclasses.replace(kept, **{name: value for name, value in given.items() if value is not None})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

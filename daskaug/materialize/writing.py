@@ -77,7 +77,7 @@ class _WriteShard:
     def __call__(
         self, blocks: list[NDArray[Any]], number: int, start: int, columns: dict[str, NDArray[Any]]
     ) -> tuple[int, NDArray[np.uint8]]:
-        """blocks: the raw images, one array per run of consecutive source rows, then masks.  start: row in the store."""
+        """blocks: raw images, one array per run of consecutive source rows, then masks.  start: row in the store."""
         made: dict[str, list[NDArray[Any]]] = {"images": [], "masks": []}
         runs = len(blocks) // 2 if isinstance(self.transform, PairTransform) else len(blocks)
         position = 0

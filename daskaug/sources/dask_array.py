@@ -125,13 +125,13 @@ def from_numpy(array: NDArray[Any], rows: list[int]) -> Any:
 
 def from_readers(
     readers: Sequence[BlockReader], rows: Sequence[int], image_shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> da.Array:
+) -> Any:
     """A dask array with one task per reader, which carries that reader and nothing else."""
     name = f"daskaug-read-{uuid.uuid4().hex}"
-    tasks = {(name, number, 0, 0, 0): (load, reader) for number, reader in enumerate(readers)}
+    tasks: dict[Any, Any] = {(name, number, 0, 0, 0): (load, reader) for number, reader in enumerate(readers)}
     chunks = (tuple(rows) or (0,), *((size,) for size in image_shape))
     if not tasks:
-        return da.zeros((0, *image_shape), dtype=dtype, chunks=chunks)
+        return from_numpy(np.empty((0, *image_shape), dtype), [])
     return da.Array(HighLevelGraph.from_collections(name, tasks), name, chunks, dtype=dtype)
 
 

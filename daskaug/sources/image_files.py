@@ -243,7 +243,8 @@ class ImageFiles(Source):
                 decoding.interpolation,
                 decoding.keep_aspect_ratio,
             )
-            image = to_array(picture, decoding.data_format, None)
+            pixels = np.asarray(picture)
+            image = to_array(pixels, decoding.data_format, pixels.dtype)
         except (Unreadable, MemoryError):
             raise
         except UnidentifiedImageError as error:
