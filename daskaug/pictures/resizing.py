@@ -126,8 +126,10 @@ def _centered(length: int, wanted: float) -> tuple[int, int]:
 
 def _nearest(images: NDArray[Any], axis: int, count: int) -> NDArray[Any]:
     length = images.shape[axis]
-    # In float32, as JAX: exact positions would now and then take the neighbour of a pixel on the border of two.
-    positions = (np.arange(count, dtype=np.float32) + np.float32(0.5)) * np.float32(length) / np.float32(count)
+    # The float32 arithmetic to which XLA compiles JAX' formula: where a position falls on the border of two pixels,
+    # rounding decides which of them it is.
+    step = np.float32(length) * (np.float32(1) / np.float32(count))
+    positions = (np.arange(count, dtype=np.float32) + np.float32(0.5)) * step
     taken: NDArray[Any] = images.take(np.minimum(positions.astype(np.int64), length - 1), axis=axis)
     return taken
 
@@ -139,7 +141,8 @@ def _weighted(
     length = images.shape[axis]
     if count == length:
         return images.astype(np.float32)
-    positions = (np.arange(count) + 0.5) * (length / count) - 0.5
+    step = np.float32(1 / (count / length))
+    positions = ((np.arange(count, dtype=np.float32) + np.float32(0.5)) * step - np.float32(0.5)).astype(np.float64)
     around = np.floor(positions).astype(np.int64)[np.newaxis] + np.arange(1 - radius, radius + 1)[:, np.newaxis]
     weights = np.where((around >= 0) & (around < length), kernel(np.abs(positions - around)), 0)
     weights /= weights.sum(axis=0)
