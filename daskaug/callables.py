@@ -39,7 +39,16 @@ def _feed(digest: Any, code: types.CodeType) -> None:
         if isinstance(constant, types.CodeType):
             _feed(digest, constant)
         else:
-            digest.update(repr(constant).encode())
+            digest.update(_stable(constant).encode())
+
+
+def _stable(constant: Any) -> str:
+    """A constant as text: a set's own order differs from process to process."""
+    if isinstance(constant, frozenset):
+        return f"frozenset({sorted(map(_stable, constant))})"
+    if isinstance(constant, tuple):
+        return f"({','.join(map(_stable, constant))})"
+    return repr(constant)
 
 
 def importable(function: Callable[..., Any]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +50,107 @@ def demo(
     except DaskaugError as error:
         typer.echo(f"daskaug demo: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+_Target = Annotated[Path, typer.Argument(help="Folder of image files, or CSV table that names them.")]
+_Size = Annotated[
+    tuple[int, int] | None,
+    typer.Option("--target-size", metavar="HEIGHT WIDTH", help="Resize to this; by default all have the same size."),
+]
+_ColorMode = Annotated[str, typer.Option("--color-mode", help="rgb, rgba or grayscale.")]
+_XCol = Annotated[str, typer.Option("--x-col", help="Column of a table with the file names.")]
+_YCol = Annotated[str, typer.Option("--y-col", help="Column of a table with the labels.")]
+_Directory = Annotated[
+    Path | None, typer.Option("--directory", help="Folder of the table's file names; by default the table's own.")
+]
+
+
+@app.command()
+def ingest(
+    source: _Target,
+    store: Annotated[str, typer.Argument(help="Where to write: a path or URL that does not exist.")],
+    target_size: _Size = None,
+    color_mode: _ColorMode = "rgb",
+    interpolation: Annotated[
+        str, typer.Option("--interpolation", help="nearest, bilinear, bicubic, box, lanczos or hamming.")
+    ] = "nearest",
+    keep_aspect_ratio: Annotated[
+        bool, typer.Option("--keep-aspect-ratio", help="Crop instead of stretching, where images are resized.")
+    ] = False,
+    on_error: Annotated[
+        str, typer.Option("--on-error", help="What happens at files that cannot be read: raise, skip or replace.")
+    ] = "raise",
+    x_col: _XCol = "filename",
+    y_col: _YCol = "class",
+    directory: _Directory = None,
+) -> None:
+    """Turn a folder or CSV table of image files into a sharded Zarr store with labels and file names."""
+    from daskaug.ingest import Reading
+    from daskaug.ingest import ingest as run
+
+    reading = Reading(target_size, color_mode, interpolation, keep_aspect_ratio, on_error, x_col, y_col, directory)
+    with _reported("ingest"), _progress("decode and write") as update:
+        report, files = run(source, store, reading, update)
+    if files.bad_files:
+        done = "left out" if on_error == "skip" else "replaced by black"
+        typer.echo(f"{len(files.bad_files)} files could not be read and were {done}:", err=True)
+        for bad in files.bad_files:
+            typer.echo(f"  {bad}", err=True)
+    size = "×".join(map(str, files.source.shape[1:]))
+    typer.echo(
+        f"{report.rows:,} images of {size} {files.source.dtype} ({report.nbytes / 2**20:,.1f} MiB) in "
+        f"{report.seconds:,.1f} s: {report.rows_written / max(report.seconds, 1e-9):,.0f} images/s\n"
+        f"store  {report.store}\nhash   {report.store_hash}"
+    )
+
+
+@app.command()
+def check(
+    target: Annotated[str, typer.Argument(help="Folder of image files, CSV table, or Zarr store.")],
+    target_size: _Size = None,
+    color_mode: _ColorMode = "rgb",
+    x_col: _XCol = "filename",
+    y_col: _YCol = "class",
+    directory: _Directory = None,
+) -> None:
+    """List what cannot be read: files, or chunks of a store. The exit code is 1 if there is anything."""
+    from daskaug.checking import check as run
+    from daskaug.ingest import Reading
+
+    reading = Reading(target_size, color_mode, x_col=x_col, y_col=y_col, directory=directory)
+    with _reported("check"), _progress("check") as update:
+        findings = run(target, reading, update)
+    for fact in findings.facts:
+        typer.echo(fact)
+    for fault in findings.faults:
+        typer.echo(f"BAD  {fault}")
+    typer.echo(f"{len(findings.faults)} faults" if findings.faults else "nothing is wrong")
+    if findings.faults:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _reported(command: str) -> Iterator[None]:
+    """An error on purpose as one line, and exit code 1."""
+    from daskaug.errors import DaskaugError
+
+    try:
+        yield
+    except DaskaugError as error:
+        typer.echo(f"daskaug {command}: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextlib.contextmanager
+def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal, and what moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def main() -> None:

@@ -18,6 +18,10 @@ class SourceError(DaskaugError, ValueError):
     """Data that were handed in cannot be read as images, labels or weights."""
 
 
+class ColumnTypeError(SourceError, TypeError):
+    """A column of a dataframe holds values of a type that cannot be used."""
+
+
 class NotFittedError(DaskaugError, RuntimeError):
     """Statistics are needed that nobody has fitted or set."""
 

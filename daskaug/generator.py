@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from daskaug.transforms.draws import Draws, draw_like_keras
 from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
-    from daskaug.iterators import NumpyArrayIterator
+    from daskaug.iterators import DataFrameIterator, DirectoryIterator, NumpyArrayIterator
     from daskaug.materialize import Report
     from daskaug.sources import Source
 
@@ -215,7 +215,7 @@ class ImageDataGenerator:
 
         Parameters
         ----------
-        x : array, Zarr array, dask array, path, URL or iterator made by :meth:`flow`
+        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method
             Images of rank 4. An iterator stands for the images it iterates over.
         augment : bool
             Fit on augmented images.
@@ -466,6 +466,188 @@ class ImageDataGenerator:
             shuffle_mix=shuffle_mix,
         )
 
+    def flow_from_directory(
+        self,
+        directory: str | Path,
+        target_size: Sequence[int] | None = (256, 256),
+        color_mode: str = "rgb",
+        classes: Sequence[str] | None = None,
+        class_mode: str | None = "categorical",
+        batch_size: int = 32,
+        shuffle: bool | str = True,
+        seed: int | None = None,
+        save_to_dir: str | Path | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        follow_links: bool = False,
+        subset: str | None = None,
+        interpolation: str = "nearest",
+        keep_aspect_ratio: bool = False,
+        *,
+        on_error: str = "raise",
+    ) -> DirectoryIterator:
+        """Batches from a folder with a subfolder of image files for each class.
+
+        Parameters
+        ----------
+        directory : path
+            Files that end in png, jpg, jpeg, bmp, ppm, tif or tiff, in any case, in its subfolders and those below.
+        target_size : (height, width) or None
+            In pixels; images of another size are resized. None: the images' own size, which has to be the same.
+        color_mode : {"rgb", "rgba", "grayscale"}
+            Greyscale keeps 16 and 32 bits; everything else becomes 8 bits.
+        classes : sequence of str, optional
+            Names of the subfolders that are classes, in the order of their indices. By default all, in alphabetical
+            order.
+        class_mode : {"categorical", "binary", "sparse", "input", None}
+            Labels as 0 and 1 for each class, as the index of the class (binary and sparse), the images themselves, or
+            none.
+        batch_size, shuffle, seed, save_to_dir, save_prefix, save_format
+            As in :meth:`flow`; ``shuffle=True`` draws from all files.
+        follow_links : bool
+            Descend into links to folders, but not into one that leads back up.
+        subset : {"training", "validation"}, optional
+            Part of the files of each class, as `validation_split` cuts them.
+        interpolation : {"nearest", "bilinear", "bicubic", "box", "lanczos", "hamming"}
+            For resizing.
+        keep_aspect_ratio : bool
+            Cut the largest centred piece of the right proportions before resizing, instead of stretching.
+        on_error : {"raise", "skip", "replace"}
+            What happens at a file that cannot be read. To leave such files out, or to put black in their place, all
+            files are decoded once when the iterator is made; its `bad_files` lists them, and a warning counts them.
+
+        Returns
+        -------
+        DirectoryIterator
+            Yields ``(x, y)``, or ``x`` for ``class_mode=None``. Sample ids are hashes of the path relative to
+            `directory`, so that a file is augmented alike whichever other files there are.
+
+        Raises
+        ------
+        SourceError
+            For a folder that cannot be listed; at a batch with a bad file, with its path and row.
+        ConfigError
+            For bad arguments.
+        """
+        from daskaug.iterators import DirectoryIterator
+
+        return DirectoryIterator(
+            directory,
+            self,
+            target_size=target_size,
+            color_mode=color_mode,
+            classes=classes,
+            class_mode=class_mode,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            save_to_dir=save_to_dir,
+            save_prefix=save_prefix,
+            save_format=save_format,
+            follow_links=follow_links,
+            subset=subset,
+            interpolation=interpolation,
+            keep_aspect_ratio=keep_aspect_ratio,
+            on_error=on_error,
+        )
+
+    def flow_from_dataframe(
+        self,
+        dataframe: Any,
+        directory: str | Path | None = None,
+        x_col: str = "filename",
+        y_col: Any = "class",
+        weight_col: str | None = None,
+        target_size: Sequence[int] | None = (256, 256),
+        color_mode: str = "rgb",
+        classes: Sequence[str] | None = None,
+        class_mode: str | None = "categorical",
+        batch_size: int = 32,
+        shuffle: bool | str = True,
+        seed: int | None = None,
+        save_to_dir: str | Path | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        subset: str | None = None,
+        interpolation: str = "nearest",
+        validate_filenames: bool = True,
+        *,
+        keep_aspect_ratio: bool = False,
+        on_error: str = "raise",
+        **kwargs: Any,
+    ) -> DataFrameIterator:
+        """Batches from image files that a dataframe names.
+
+        Parameters
+        ----------
+        dataframe : pandas.DataFrame
+            Not changed.
+        directory : path, optional
+            Folder of file names that are not absolute; the working directory by default.
+        x_col : str
+            Column of the file names.
+        y_col : str or list of str
+            Column or columns of the labels.
+        weight_col : str, optional
+            Column of sample weights, handed out together with labels.
+        classes : sequence of str, optional
+            Classes that count, in the order of their indices; rows of others are left out. By default all, in
+            alphabetical order.
+        class_mode : {"categorical", "binary", "sparse", "input", "multi_output", "raw", None}
+            As in :meth:`flow_from_directory`; for ``"categorical"`` a label may be a list or tuple of several.
+            ``"raw"`` hands out the values of `y_col`, ``"multi_output"`` a list with the values of each of them.
+        target_size, color_mode, batch_size, shuffle, seed, save_to_dir, save_prefix, save_format, interpolation,
+        keep_aspect_ratio, on_error
+            As in :meth:`flow_from_directory`.
+        subset : {"training", "validation"}, optional
+            Part of the rows, as `validation_split` cuts them.
+        validate_filenames : bool
+            Look for the files first, and leave out the rows without one; a warning says how many, why, and which.
+        **kwargs
+            Keras' old keywords `has_ext`, `sort` and `drop_duplicates`, which do nothing but warn.
+
+        Returns
+        -------
+        DataFrameIterator
+            Yields ``x``, ``(x, y)`` or ``(x, y, sample_weight)``. Sample ids are the positions of the rows in
+            `dataframe`, whichever of them are left out.
+
+        Raises
+        ------
+        SourceError
+            For columns of the wrong type; at a batch with a bad file, with its path and row.
+        ConfigError
+            For bad arguments.
+        TypeError
+            For unknown keywords.
+        """
+        from daskaug.iterators import DataFrameIterator, accept_deprecated
+
+        class_mode = accept_deprecated(kwargs, class_mode)
+        return DataFrameIterator(
+            dataframe,
+            directory,
+            self,
+            x_col=x_col,
+            y_col=y_col,
+            weight_col=weight_col,
+            target_size=target_size,
+            color_mode=color_mode,
+            classes=classes,
+            class_mode=class_mode,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            save_to_dir=save_to_dir,
+            save_prefix=save_prefix,
+            save_format=save_format,
+            subset=subset,
+            interpolation=interpolation,
+            keep_aspect_ratio=keep_aspect_ratio,
+            validate_filenames=validate_filenames,
+            on_error=on_error,
+        )
+
     # --- the other two sinks -------------------------------------------------------------------------------------
 
     def augment(
@@ -484,8 +666,8 @@ class ImageDataGenerator:
 
         Parameters
         ----------
-        x : array, Zarr array, dask array, path or URL
-            Images of rank 4.
+        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method
+            Images of rank 4. An iterator stands for the images it iterates over, with their sample ids.
         seed : int
             Of the draws; the pixels are those that ``flow(x, seed=seed)`` yields in that epoch.
         epoch : int
@@ -503,13 +685,12 @@ class ImageDataGenerator:
             is computed.
         """
         from daskaug.execution.lazy import map_blocks
-        from daskaug.iterators import Masks, sample_ids
-        from daskaug.sources import open_images
+        from daskaug.iterators import Masks, open_input
 
-        source = open_images(x)
+        source, columns = open_input(x, None, None, ids)
         beside = Masks.of(masks, source, self.config, mask_order, mask_cval)
         transform = self.block_transform(seed=seeding.check_seed(seed), standardize=standardize)
-        keys, epoch = sample_ids(ids, source.shape[0]), seeding.check_epoch(epoch)
+        keys, epoch = columns.ids, seeding.check_epoch(epoch)
         images = map_blocks(source, transform, keys, epoch, np.dtype(self.config.dtype))
         if beside is None:
             return images
@@ -537,8 +718,9 @@ class ImageDataGenerator:
 
         Parameters
         ----------
-        x : array, Zarr array, dask array, path or URL
-            Images of rank 4.
+        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method
+            Images of rank 4. An iterator stands for the images it iterates over, with their labels (classes as their
+            indices), weights and sample ids.
         store : path or URL
             Where to write; must not exist, or hold an unfinished run of the same work, which is then completed.
         y, sample_weight : array-like, optional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,16 @@ from typing import Any
 _lock = threading.Lock()
 _entered = 0
 _limit: _Limit | None = None
+
+
+def _forget() -> None:
+    """A forked child has no thread that holds a limit, and perhaps a lock that nobody will release."""
+    global _lock, _entered, _limit
+    _lock, _entered, _limit = threading.Lock(), 0, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @functools.cache

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import functools
+import collections
+import pickle
 import uuid
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import distributed
 
-from daskaug.execution.executor import Pending, call
+from daskaug.execution import graph
+from daskaug.execution.bodies import call, call_on_parts
 from daskaug.sources.base import BlockReader
 
 LARGE = 2**20
-"""Bytes above which a block goes to a worker by itself and not inside the task's message to the scheduler."""
+"""Bytes above which something goes to the workers by itself and not inside each task's message to the scheduler."""
+
+HELD_PARTS = 64
+"""Blocks of a graph whose results are kept on the workers for the tasks that come next."""
 
 
 def active_client() -> distributed.Client | None:
@@ -30,6 +36,38 @@ def active_client() -> distributed.Client | None:
     return client if client.status == "running" and not client.asynchronous else None
 
 
+class ClientPending:
+    """A result on the cluster."""
+
+    def __init__(self, client: distributed.Client, future: Any) -> None:
+        self._client, self._future = client, future
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client that could fetch it has been closed."""
+        return bool(self._client.status != "running")
+
+    def result(self) -> Any:
+        """Wait for it; raises what the task raised."""
+        return self._future.result()
+
+    def cancel(self) -> None:
+        """Let go of it. The scheduler drops a task that nobody holds; unlike cancelling, that needs no answer."""
+        if not self.is_lost:
+            self._future.release()
+
+
+class _OnCluster:
+    """What a client has put on its workers, to be used by more than one task."""
+
+    def __init__(self) -> None:
+        self.functions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self.parts: collections.OrderedDict[Any, Any] = collections.OrderedDict()
+
+
+_on_cluster: weakref.WeakKeyDictionary[distributed.Client, _OnCluster] = weakref.WeakKeyDictionary()
+
+
 class ClientExecutor:
     """The workers of a distributed client."""
 
@@ -37,10 +75,11 @@ class ClientExecutor:
 
     def __init__(self, client: distributed.Client) -> None:
         self._client = client
+        self._shared = _on_cluster.setdefault(client, _OnCluster())
 
-    @functools.cached_property
+    @property
     def parallelism(self) -> int:
-        """Threads of all workers, as they are when it is first asked."""
+        """Threads of all workers at this moment; asks the scheduler."""
         return max(1, sum(map(int, self._client.nthreads().values())))
 
     @property
@@ -48,14 +87,49 @@ class ClientExecutor:
         """For people: what runs the tasks."""
         return f"{self.parallelism} thread(s) on {len(self._client.nthreads())} distributed worker(s)"
 
-    def submit(self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str) -> Pending:
+    def submit(
+        self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str
+    ) -> ClientPending:
         """See :meth:`daskaug.execution.Executor.submit`."""
-        key = f"{name}-{uuid.uuid4().hex}"
-        graph = reader.collection()
-        if graph is not None:
-            block = self._client.compute(graph)
-            return self._client.submit(function, block, *args, key=key, pure=False)
+        options = {"key": f"{name}-{uuid.uuid4().hex}", "pure": False}
+        shared = self._function(function)
+        parts = reader.parts()
+        if parts is not None:
+            blocks = [self._part(part) for part in parts]
+            return self._pending(call_on_parts, shared, reader.assembly(), blocks, args, options)
         carried: Any = reader
         if reader.carried_nbytes > LARGE:
             carried = self._client.scatter(reader, hash=False)
-        return self._client.submit(call, function, carried, args, key=key, pure=False)
+        return self._pending(call, shared, carried, args, options)
+
+    def run_graph(
+        self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str
+    ) -> Iterator[Any]:
+        """See :meth:`daskaug.execution.Executor.run_graph`."""
+        futures = self._client.compute(graph.values(self._function(function), tasks, name))
+        while futures:
+            yield futures.pop(0).result()
+
+    def _pending(self, body: Callable[..., Any], *arguments: Any) -> ClientPending:
+        *positional, options = arguments
+        return ClientPending(self._client, self._client.submit(body, *positional, **options))
+
+    def _function(self, function: Callable[..., Any]) -> Any:
+        """The function itself, or a copy on every worker where it carries much (a whitening matrix, say)."""
+        known = self._shared.functions.get(function)
+        if known is None:
+            is_large = len(pickle.dumps(function)) > LARGE
+            known = self._client.scatter(function, broadcast=True, hash=False) if is_large else False
+            self._shared.functions[function] = known
+        return known or function
+
+    def _part(self, part: Any) -> Any:
+        """The future of a block of a graph; the last ones are held, since several tasks look at the same block."""
+        held = self._shared.parts
+        future = held.pop(part.key, None)
+        if future is None or future.status in ("cancelled", "lost"):
+            future = self._client.compute(part)
+        held[part.key] = future
+        while len(held) > HELD_PARTS:
+            held.popitem(last=False)
+        return future

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import collections
-import contextlib
-import functools
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from daskaug.execution.blas import single_threaded_blas
+from daskaug.execution.bodies import call
 from daskaug.sources.base import BlockReader
 
 
 class Pending(Protocol):
     """A result that may not be there yet."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it can never be had, because what computes it has been shut down."""
 
     def result(self) -> Any:
         """Wait for it; raises what the task raised."""
@@ -55,18 +58,27 @@ class Executor(Protocol):
             What the task is called in the dashboard.
         """
 
+    def run_graph(
+        self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str
+    ) -> Iterator[Any]:
+        """The results of tasks whose readers have :meth:`~BlockReader.parts`, in order, computed as one graph."""
 
-def call(function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...]) -> Any:
-    """Body of a task: load the block and work on it; an error says which rows it was about.
 
-    A function with a true attribute `uses_blas` runs with one BLAS thread: the executor's own threads are enough.
-    """
-    try:
-        with single_threaded_blas() if getattr(function, "uses_blas", False) else contextlib.nullcontext():
-            return function(reader.load(), *args)
-    except Exception as error:
-        error.add_note(f"This happened in a daskaug task on {reader!r}.")
-        raise
+class ThreadPending:
+    """A result of the thread pool."""
+
+    is_lost = False
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def result(self) -> Any:
+        """Wait for it; raises what the task raised."""
+        return self._future.result()
+
+    def cancel(self) -> None:
+        """Give it up, if it has not begun."""
+        self._future.cancel()
 
 
 def thread_count() -> int:
@@ -92,9 +104,17 @@ class ThreadsExecutor:
 
     def submit(
         self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str
-    ) -> Future[Any]:
+    ) -> ThreadPending:
         """See :meth:`Executor.submit`."""
-        return self._pool.submit(call, function, reader, args)
+        return ThreadPending(self._pool.submit(call, function, reader, args))
+
+    def run_graph(
+        self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str
+    ) -> Iterator[Any]:
+        """See :meth:`Executor.run_graph`."""
+        from daskaug.execution import graph
+
+        return graph.run_on_threads(graph.values(function, tasks, name), self.parallelism)
 
 
 _threads: ThreadsExecutor | None = None
@@ -131,7 +151,8 @@ def run_ordered(
     """Run tasks side by side and yield their results in the order of the tasks.
 
     At most `window` tasks are submitted and not yet yielded, so a million blocks never lie in the scheduler, and a slow
-    consumer holds the producers back.
+    consumer holds the producers back. Tasks on blocks of a graph are the exception: they become one graph, so that
+    dask computes once what they share.
 
     Parameters
     ----------
@@ -145,13 +166,22 @@ def run_ordered(
     window : int, optional
         Twice the executor's parallelism by default.
     """
-    window = window or 2 * executor.parallelism
+    tasks = iter(tasks)
+    first = next(tasks, None)
+    if first is None:
+        return
+    tasks = itertools.chain([first], tasks)
+    if first[0].parts() is not None:
+        yield from executor.run_graph(function, list(tasks), name)
+        return
     pending: collections.deque[Pending] = collections.deque()
-    submit = functools.partial(executor.submit, function)
+    places = 0
     try:
-        for reader, args in tasks:
-            pending.append(submit(reader, args, name))
-            if len(pending) >= window:
+        for number, (reader, args) in enumerate(tasks):
+            if number % 64 == 0:  # a cluster may have grown meanwhile
+                places = window or 2 * executor.parallelism
+            pending.append(executor.submit(function, reader, args, name))
+            if len(pending) >= places:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import collections
-import functools
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -84,8 +83,10 @@ class BatchIterator:
     def _set_up(self) -> None:
         """What does not travel: the lock and the batches under way."""
         self.lock = threading.RLock()
-        self._ahead: collections.deque[tuple[Place, Pending]] = collections.deque()
-        self._wanted = 1
+        self._process = os.getpid()
+        self._ahead: dict[Place, Pending] = {}
+        self._orders: dict[int, Order] = {}
+        self._wanted, self._until_asked, self._last_indexed = 1, 0, -1
         weakref.finalize(self, _cancel, self._ahead)
 
     # --- to be filled in -----------------------------------------------------------------------------------------
@@ -112,35 +113,45 @@ class BatchIterator:
         """The batch number `idx` of the current epoch."""
         if not -len(self) <= idx < len(self):
             raise IndexError(f"Asked for batch {idx}; an epoch has {len(self)} batches, numbered from 0.")
-        if self._replay is not None:
-            with self.lock:
-                return self._replay_batch(self._replay, self._replay.positions_of(int(idx) % len(self)))
-        with self.lock:
-            place = (self.epoch, int(idx) % len(self))
+        number = int(idx) % len(self)
+        with self._usable_lock():
+            if self._replay is not None:
+                return self._replay_batch(self._replay, self._replay.positions_of(number))
+            place = (self.epoch, number)
+            # Keras' fit asks for one batch after the other: have the next ones under way as next() does.
+            in_turn = number in (0, self._last_indexed + 1)
+            pending = self._begin(place, look_ahead=in_turn)
+            self._last_indexed = number
             self._served += 1
             self.total_batches_seen += 1
-        rows = self._rows_at(place)
-        return self._assemble(self._submit(rows, place[0]).result(), rows, place[0])
+        return self._finish(place, pending)
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        """The next batch; the epoch after the last batch of an epoch follows without a break."""
+        """The next batch; the epoch after the last batch of an epoch follows without a break.
+
+        Where computing it fails, the error is raised and the batch remains the next one.
+        """
         if self.n == 0:
             raise StopIteration
-        if self._replay is not None:
-            with self.lock:
+        with self._usable_lock():
+            if self._replay is not None:
                 return self._replay_batch(self._replay, self._replay.next_positions())
-        with self.lock:
             place = (self.epoch, self.batch_index)
-            self._look_ahead(place)
-            _, pending = self._ahead.popleft()
+            pending = self._begin(place, look_ahead=True)
             self.epoch, self.batch_index = self._after(place)
             self.total_batches_seen += 1
             self._served = 0
-        rows = self._rows_at(place)
-        return self._assemble(pending.result(), rows, place[0])
+        try:
+            return self._finish(place, pending)
+        except BaseException:
+            with self.lock:
+                if (self.epoch, self.batch_index) == self._after(place):
+                    self.total_batches_seen -= 1
+                    self._go_to(*place)
+            raise
 
     def next(self) -> Any:
         """The next batch, as ``next(iterator)``."""
@@ -151,7 +162,7 @@ class BatchIterator:
 
         With ``compat="keras"`` every call draws a new order, as in Keras.
         """
-        with self.lock:
+        with self._usable_lock():
             if self._replay is not None:
                 self._replay.on_epoch_end()
             elif self._served >= len(self):
@@ -159,7 +170,7 @@ class BatchIterator:
 
     def reset(self) -> None:
         """Go back to the first batch of the current epoch."""
-        with self.lock:
+        with self._usable_lock():
             if self._replay is not None:
                 self._replay.batch_index = 0
             self._go_to(self.epoch, 0)
@@ -175,18 +186,23 @@ class BatchIterator:
 
     def one_epoch(self) -> Iterator[Any]:
         """The batches of one epoch: the current one from its beginning."""
-        self.reset()
+        return self._batches_of(self.epoch)
+
+    def epochs(self, count: int) -> Iterator[Iterator[Any]]:
+        """One iterator of batches for each of the next `count` epochs, whether or not it is read to its end."""
+        first = self.epoch
+        for epoch in range(first, first + count):
+            yield self._batches_of(epoch)
+
+    def _batches_of(self, epoch: int) -> Iterator[Any]:
+        with self._usable_lock():
+            self._go_to(epoch, 0)
         for _ in range(len(self)):
             yield next(self)
 
-    def epochs(self, count: int) -> Iterator[Iterator[Any]]:
-        """One iterator of batches for each of the next `count` epochs."""
-        for _ in range(count):
-            yield self.one_epoch()
-
     def close(self) -> None:
-        """Give up the batches under way. The iterator can go on being used."""
-        with self.lock:
+        """Give up the batches under way, and what was kept in memory. The iterator can go on being used."""
+        with self._usable_lock():
             _cancel(self._ahead)
 
     def __repr__(self) -> str:
@@ -197,6 +213,35 @@ class BatchIterator:
 
     # --- how ----------------------------------------------------------------------------------------------------
 
+    def _usable_lock(self) -> threading.RLock:
+        """The lock; a new one, and nothing under way, in a forked child, which has none of its parent's threads."""
+        if self._process != os.getpid():
+            self._set_up()
+        return self.lock
+
+    def _begin(self, place: Place, look_ahead: bool) -> Pending:
+        """The batch at `place` under way, and with `look_ahead` as many after it as time and memory ask for."""
+        for lost in [known for known, pending in self._ahead.items() if pending.is_lost]:
+            del self._ahead[lost]  # its cluster is gone; a batch is a function of its place, so it can be had again
+        if not look_ahead or place not in self._ahead:
+            _cancel(self._ahead)
+            self._ahead[place] = self._submit(self._rows_at(place), place[0])
+        if look_ahead:
+            # Asking a cluster for its size takes a message there and back; it may have grown now and then.
+            if self._until_asked <= 0:
+                self._wanted = min(current_executor().parallelism + 1, 1 + AHEAD_NBYTES // self._batch_nbytes)
+                self._until_asked = 32
+            self._until_asked -= 1
+            following = place
+            for _ in range(self._wanted - 1):
+                following = self._after(following)
+                if following not in self._ahead:
+                    self._ahead[following] = self._submit(self._rows_at(following), following[0])
+        return self._ahead.pop(place)
+
+    def _finish(self, place: Place, pending: Pending) -> Any:
+        return self._assemble(pending.result(), self._rows_at(place), place[0])
+
     def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> Any:
         self.batch_index, self.total_batches_seen = replay.batch_index, replay.total_batches_seen
         return self._replayed(positions + self._rows[0], replay.state)
@@ -206,7 +251,12 @@ class BatchIterator:
         return self._order(epoch).rows(number * self.batch_size, (number + 1) * self.batch_size)
 
     def _order(self, epoch: int) -> Order:
-        return _order(*self._rows, self.shuffling, self.seed_used, epoch)
+        """Order of an epoch. It keeps the permutation it has computed, so the last two are kept."""
+        order = self._orders.get(epoch)
+        if order is None:
+            order = Order(*self._rows, self.shuffling, self.seed_used, epoch)
+            self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
+        return order
 
     def _after(self, place: Place) -> Place:
         epoch, number = place
@@ -214,33 +264,17 @@ class BatchIterator:
 
     def _go_to(self, epoch: int, batch_index: int) -> None:
         _cancel(self._ahead)
-        self.epoch, self.batch_index, self._served = epoch, batch_index, 0
-
-    def _look_ahead(self, place: Place) -> None:
-        """Have the batch at `place` under way, and as many of those after it as time and memory ask for."""
-        if self._ahead and self._ahead[0][0] != place:
-            _cancel(self._ahead)
-        if not self._ahead:  # asking a cluster for its size takes a message there and back
-            self._wanted = min(current_executor().parallelism + 1, 1 + AHEAD_NBYTES // self._batch_nbytes)
-        next_place = self._after(self._ahead[-1][0]) if self._ahead else place
-        while len(self._ahead) < self._wanted:
-            self._ahead.append((next_place, self._submit(self._rows_at(next_place), next_place[0])))
-            next_place = self._after(next_place)
+        self.epoch, self.batch_index, self._served, self._last_indexed = epoch, batch_index, 0, -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("lock", "_ahead")}
+        left = ("lock", "_ahead", "_orders", "_process")
+        return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._set_up()
 
 
-@functools.lru_cache(maxsize=8)
-def _order(start: int, stop: int, shuffle: Shuffle, seed: int, epoch: int) -> Order:
-    """An order keeps the permutation it has computed, so the last few are kept."""
-    return Order(start, stop, shuffle, seed, epoch)
-
-
-def _cancel(ahead: collections.deque[tuple[Place, Pending]]) -> None:
+def _cancel(ahead: dict[Place, Pending]) -> None:
     while ahead:
-        ahead.popleft()[1].cancel()
+        ahead.popitem()[1].cancel()

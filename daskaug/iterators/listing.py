@@ -92,7 +92,8 @@ def list_classes(
     filenames = [
         os.path.normpath(os.path.join(name, file)) for name, files in zip(names, parts, strict=True) for file in files
     ]
-    warn_of_tiff([file for files in found for file in files])
+    if any(file.lower().endswith(".tiff") for files in found for file in files):
+        _warn(TIFF_WARNING)
     counts = [len(files) for files in parts]
     return FolderListing(names, filenames, np.repeat(np.arange(len(names), dtype=np.int32), counts))
 
@@ -125,12 +126,6 @@ def list_files(top: str, endings: tuple[str, ...], follow_links: bool = False) -
         listed.append((relative, sorted(name for name in files if name.lower().endswith(endings))))
     # Folders in the order of their whole path, as Keras sorts them: "a-b" comes before "a/b".
     return [os.path.join(relative, name) for relative, names in sorted(listed) for name in names]
-
-
-def warn_of_tiff(filenames: Sequence[str]) -> None:
-    """Keras' warning, once."""
-    if any(name.lower().endswith(".tiff") for name in filenames):
-        _warn(TIFF_WARNING)
 
 
 def _subfolders(directory: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,13 @@ class BlockReader(abc.ABC):
 
     carried_nbytes: int = 0
 
-    def collection(self) -> Any:
-        """For rows that a graph computes: the dask collection to compute instead of calling :meth:`load`."""
+    def parts(self) -> list[Any] | None:
+        """For rows that a graph computes: the dask values to compute, of which :meth:`assembly` makes the rows."""
         return None
+
+    def assembly(self) -> Callable[[list[Any]], Any]:
+        """From the values of :meth:`parts` to what :meth:`load` returns; small, and fit to travel."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def load(self) -> Any:

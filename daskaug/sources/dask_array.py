@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dask.array as da
+import dask.base
 import numpy as np
 from dask.array.core import getter, getter_nofancy
-from dask.delayed import delayed
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
@@ -37,6 +38,7 @@ class DaskSource(Source):
         self.shape = (n, h, w, c)
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
         self._array = array.rechunk({1: -1, 2: -1, 3: -1}).astype(self.dtype)
+        self._edges = np.concatenate([[0], np.cumsum(self._array.chunks[0])]).astype(np.int64)
         self.natural_rows = max(array.chunks[0], default=1) or 1
         self.locator = f"dask array {array.name}"
 
@@ -56,12 +58,23 @@ class DaskSource(Source):
         return plan_from_chunks((start, stop), self._array.chunks[0])
 
     def reader(self, start: int, stop: int) -> BlockReader:
-        """The graph of these rows."""
-        return GraphReader(self._array[start:stop], f"rows {start} to {stop} of {self.locator}")
+        """The blocks that hold these rows."""
+        return self._reader(np.arange(start, stop), f"rows {start} to {stop} of {self.locator}")
 
     def rows_reader(self, rows: NDArray[np.int64]) -> BlockReader:
-        """The graph of these rows."""
-        return GraphReader(self._array[rows], f"{len(rows)} rows of {self.locator}")
+        """The blocks that hold these rows."""
+        return self._reader(rows, f"{len(rows)} rows of {self.locator}, the first of them {rows[:1].tolist()}")
+
+    def _reader(self, rows: NDArray[np.int64], label: str) -> BlockReader:
+        owners = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
+        starts = self._edges[owners]
+        pick = _Pick(rows, starts, self.shape[1:], self.dtype, label)
+        return GraphReader([self._blocks[owner] for owner in owners], pick)
+
+    @functools.cached_property
+    def _blocks(self) -> Any:
+        """Each block as a value that dask can compute; made, and its graph made lean, once."""
+        return self._array.to_delayed().ravel()
 
     def as_dask(self, plan: Plan) -> Any:
         """See :meth:`Source.as_dask`."""
@@ -69,22 +82,50 @@ class DaskSource(Source):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class GraphReader(BlockReader):
-    """Rows of a dask array."""
+class _Pick:
+    """Takes rows out of whole blocks of a graph."""
 
-    array: da.Array
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    image_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     label: str
 
-    def collection(self) -> Any:
-        """The rows as one value to compute."""
-        return to_value(self.array)
-
-    def load(self) -> NDArray[Any]:
-        """Compute in this thread, which is one of several already."""
-        return np.asarray(self.array.compute(scheduler="synchronous"))
+    def __call__(self, blocks: list[Any]) -> NDArray[Any]:
+        if len(blocks) == 1 and len(self.rows) == len(blocks[0]) and (np.diff(self.rows) == 1).all():
+            return np.asarray(blocks[0])
+        out = np.empty((len(self.rows), *self.image_shape), self.dtype)
+        owners = np.searchsorted(self.starts, self.rows, side="right") - 1
+        for owner, block in enumerate(blocks):
+            chosen = owners == owner
+            out[chosen] = np.asarray(block)[self.rows[chosen] - self.starts[owner]]
+        return out
 
     def __repr__(self) -> str:
         return self.label
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GraphReader(BlockReader):
+    """Rows of a dask array, as the blocks that hold them."""
+
+    blocks: list[Any]
+    pick: _Pick
+
+    def parts(self) -> list[Any]:
+        """See :meth:`BlockReader.parts`."""
+        return self.blocks
+
+    def assembly(self) -> Callable[[list[Any]], Any]:
+        """See :meth:`BlockReader.assembly`."""
+        return self.pick
+
+    def load(self) -> NDArray[Any]:
+        """Compute in this thread, which is one of several already."""
+        return self.pick(list(dask.base.compute(*self.blocks, scheduler="synchronous")))
+
+    def __repr__(self) -> str:
+        return repr(self.pick)
 
 
 def _scheduler() -> Any:
@@ -105,16 +146,6 @@ def _scheduler() -> Any:
     except ValueError:
         return "threads"
     return client if client.status == "running" and not client.asynchronous else "threads"
-
-
-def to_value(array: da.Array) -> Any:
-    """What to compute for the array as one NumPy array."""
-    return delayed(np.asarray)(array)
-
-
-def gather(values: list[Any]) -> Any:
-    """What to compute for the list of the values."""
-    return delayed(list)(values)
 
 
 def from_numpy(array: NDArray[Any], rows: list[int]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,14 +20,20 @@ class JoinedReader(BlockReader):
     def __post_init__(self) -> None:
         object.__setattr__(self, "carried_nbytes", sum(reader.carried_nbytes for reader in self.readers))
 
-    def collection(self) -> Any:
-        """All of their graphs as one, where they have one."""
-        graphs = [reader.collection() for reader in self.readers]
-        if any(graph is None for graph in graphs):
+    def parts(self) -> list[Any] | None:
+        """All of their parts; those that are no graphs are loaded while assembling."""
+        parts = [reader.parts() for reader in self.readers]
+        if all(part is None for part in parts):
             return None
-        from daskaug.sources.dask_array import gather
+        return [value for part in parts for value in part or ()]
 
-        return gather(graphs)
+    def assembly(self) -> Callable[[list[Any]], Any]:
+        """See :meth:`BlockReader.assembly`."""
+        steps: list[tuple[int, Any]] = []
+        for reader in self.readers:
+            parts = reader.parts()
+            steps.append((0, reader) if parts is None else (len(parts), reader.assembly()))
+        return _Join(tuple(steps))
 
     def load(self) -> list[NDArray[Any]]:
         """See :meth:`BlockReader.load`."""
@@ -34,6 +41,21 @@ class JoinedReader(BlockReader):
 
     def __repr__(self) -> str:
         return " and ".join(map(repr, self.readers))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Join:
+    """Assembles each reader's rows from as many values as are its own, or loads them."""
+
+    steps: tuple[tuple[int, Any], ...]
+
+    def __call__(self, values: list[Any]) -> list[NDArray[Any]]:
+        made, position = [], 0
+        for count, step in self.steps:
+            own = values[position : position + count]
+            made.append(step(own) if count else step.load())
+            position += count
+        return made
 
 
 def join_readers(readers: list[BlockReader]) -> BlockReader:

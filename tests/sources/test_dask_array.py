@@ -33,7 +33,12 @@ def test_a_graph_that_does_more_than_read_zarr_is_computed_as_it_is(options, exp
 def test_blocks_come_in_native_byte_order_on_every_way():
     source = open_images(da.from_array(X.astype(">u2"), chunks=(11, 16, 16, 3)))
     reader = source.reader(3, 20)
-    for block in (source.read(3, 20), source.take(np.arange(3, 20)), reader.load(), reader.collection().compute()):
+    for block in (
+        source.read(3, 20),
+        source.take(np.arange(3, 20)),
+        reader.load(),
+        reader.assembly()([part.compute() for part in reader.parts()]),
+    ):
         assert block.dtype == np.dtype("u2")
         assert block.dtype.isnative
         assert np.array_equal(block, X[3:20])

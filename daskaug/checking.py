@@ -1,0 +1,151 @@
+"""``daskaug check``: what is wrong with image files or a store, before work on them begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daskaug.errors import SourceError
+from daskaug.execution import current_executor, run_ordered
+from daskaug.ingest import Reading, read_table
+from daskaug.iterators import check_files, list_files
+from daskaug.iterators.base import BatchIterator
+from daskaug.iterators.table import Table
+from daskaug.materialize import find_faults, inspect_store
+from daskaug.sources import Decoding, ImageFiles, open_images
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass
+class Findings:
+    """What a check found.
+
+    Attributes
+    ----------
+    facts : list of str
+        What is there.
+    faults : list of str
+        What is wrong.
+    """
+
+    facts: list[str] = dataclasses.field(default_factory=list)
+    faults: list[str] = dataclasses.field(default_factory=list)
+
+
+def check(target: str, reading: Reading, progress: Progress | None = None) -> Findings:
+    """Check a folder, a CSV table or a Zarr store.
+
+    Parameters
+    ----------
+    target : str
+        Path; for a store also a URL.
+    reading : Reading
+        For files. Without a target size they may have any.
+    progress : callable, optional
+        Called as ``progress(files or rows done, in all)``.
+
+    Raises
+    ------
+    SourceError, StoreError
+        Where there is nothing of the kind.
+    """
+    path = Path(target)
+    if "://" in target or any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+        return _check_store(target, progress)
+    if path.is_dir():
+        return _check_folder(path, reading, progress)
+    if path.is_file():
+        return _check_table(path, reading, progress)
+    raise SourceError(f"There is no folder, table or store at {target!r}.")
+
+
+def _check_folder(folder: Path, reading: Reading, progress: Progress | None) -> Findings:
+    """Every image file in the folder and below it."""
+    names = list_files(str(folder), BatchIterator.white_list_formats)
+    others = len(list_files(str(folder), ("",))) - len(names)
+    findings = Findings([f"{len(names)} image files in {folder}"])
+    if others:
+        findings.facts.append(f"{others} files with other endings, which are never read")
+    if not names:
+        findings.faults.append(f"there are no image files in {folder}")
+    _decode_all(names, folder, np.arange(len(names)), reading, findings, progress)
+    return findings
+
+
+def _check_table(path: Path, reading: Reading, progress: Progress | None) -> Findings:
+    """Every file that the table names."""
+    dataframe = read_table(path)
+    directory = path.parent if reading.directory is None else reading.directory
+    table = Table(str(directory), reading.x_col, reading.y_col, None, None, None)
+    table.check(dataframe)
+    names = list(dataframe[reading.x_col])
+    findings = Findings([f"{len(names)} rows in {path}"])
+    faults = table.faults_of(names, BatchIterator.white_list_formats)
+    findings.faults += [
+        f"{os.path.join(directory, name)} (row {row}): {fault}"
+        for row, (name, fault) in enumerate(zip(names, faults, strict=True))
+        if fault is not None
+    ]
+    rows = np.array([row for row, fault in enumerate(faults) if fault is None], np.int64)
+    _decode_all([names[row] for row in rows], directory, rows, reading, findings, progress)
+    return findings
+
+
+def _decode_all(
+    names: list[str],
+    directory: Path,
+    rows: Any,
+    reading: Reading,
+    findings: Findings,
+    progress: Progress | None,
+) -> None:
+    # Without a size to come to, every size is fine: all are brought to one pixel.
+    decoding = Decoding(
+        reading.color_mode, reading.target_size or (1, 1), reading.interpolation, reading.keep_aspect_ratio
+    )
+    files = ImageFiles(names, directory, decoding, row_numbers=rows)
+    findings.faults += [str(bad) for bad in check_files(files, progress)]
+
+
+def _check_store(target: str, progress: Progress | None) -> Findings:
+    findings = Findings(faults=find_faults(target))
+    arrays = inspect_store(target)
+    for array in arrays:
+        kind = f"{array.pieces} pieces of {array.stored}" if array.shape else "a single value"
+        findings.facts.append(f"{array.name}: {array.shape} {array.dtype}, in {kind}")
+        if array.missing:
+            findings.faults.append(
+                f"{array.name}: {array.missing} of {array.pieces} chunks or shards are not there, the first at "
+                f"{array.first_missing}; they read as the fill value (some writers leave out chunks that hold nothing "
+                "else)"
+            )
+    if any(len(array.shape) == 4 for array in arrays):
+        findings.faults += _read_all(target, progress)
+    return findings
+
+
+def _read_all(target: str, progress: Progress | None) -> list[str]:
+    """Blocks of images that are there and cannot be decoded."""
+    images = open_images(target)
+    plan = images.plan(0, images.shape[0])
+    faults = []
+    # One by one: a task that fails must not keep those behind it from being looked at.
+    for block in plan:
+        task = (images.reader(block.start, block.stop), ())
+        try:
+            list(run_ordered(current_executor(), _nothing, [task], name="daskaug-check"))
+        except Exception as error:  # noqa: BLE001  whatever a broken codec raises
+            faults.append(f"images {block.start} to {block.stop} cannot be read: {error} ({type(error).__name__})")
+        if progress is not None:
+            progress(block.stop, images.shape[0])
+    return faults
+
+
+def _nothing(block: Any) -> None:
+    """The pixels are not needed: that they could be read is."""
