@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from daskaug._version import __version__
 
 if TYPE_CHECKING:
+    from daskaug import image
     from daskaug.generator import ImageDataGenerator
     from daskaug.materialize import open_materialized
     from daskaug.sources import open_images
     from daskaug.statistics import Statistics
 
-__all__ = ["ImageDataGenerator", "Statistics", "__version__", "open_images", "open_materialized"]
+__all__ = ["ImageDataGenerator", "Statistics", "__version__", "image", "open_images", "open_materialized"]
 
 _HOME_OF = {
     "ImageDataGenerator": "daskaug.generator",
@@ -28,6 +29,8 @@ _HOME_OF = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "image":
+        return importlib.import_module("daskaug.image")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its names are {', '.join(__all__)}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

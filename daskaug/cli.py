@@ -43,13 +43,9 @@ def demo(
 ) -> None:
     """Fit, augment, stream and materialise real images, and draw a contact sheet."""
     from daskaug.demo import run
-    from daskaug.errors import DaskaugError
 
-    try:
+    with _reported("demo"):
         run(out, seed)
-    except DaskaugError as error:
-        typer.echo(f"daskaug demo: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 _Target = Annotated[Path, typer.Argument(help="Folder of image files, or CSV table that names them.")]
@@ -127,6 +123,17 @@ def check(
     typer.echo(f"{len(findings.faults)} faults" if findings.faults else "nothing is wrong")
     if findings.faults:
         raise typer.Exit(1)
+
+
+@app.command()
+def migrate(
+    call: Annotated[str, typer.Argument(metavar="CALL|SCRIPT.py", help="A call in quotes, or the path of a script.")],
+) -> None:
+    """Say what differs from Keras for an ImageDataGenerator(...) call or a script. Nothing of it is run."""
+    from daskaug.migration import explain, explain_file
+
+    with _reported("migrate"):
+        typer.echo(explain_file(call) if call.endswith(".py") else explain(call))
 
 
 @contextlib.contextmanager

@@ -336,6 +336,11 @@ class ImageDataGenerator:
         """
         from daskaug.errors import NotFittedError
 
+        if self._assigned.keys() - {"zca_whitening_matrix"}:
+            raise ConfigError(
+                f"{', '.join(sorted(self._assigned))} were assigned and not fitted, and a file of statistics holds "
+                "what was fitted. Save the arrays themselves (numpy.savez), or fit again."
+            )
         if self.statistics is None:
             raise NotFittedError(f"There is nothing to save to {path}: call `datagen.fit(x)` first.")
         self.statistics.save(path)
@@ -348,7 +353,17 @@ class ImageDataGenerator:
         ImageDataGenerator
             Itself.
         """
-        self.statistics = Statistics.load(path)
+        statistics = Statistics.load(path)
+        for name in ("data_format", "rescale"):
+            there, here = getattr(statistics, name), getattr(self.config, name) or None
+            # Integer images are reduced raw and the factor noted; others may have been rescaled before they were.
+            unknown = name == "rescale" and there is None and not np.issubdtype(statistics.dtype, np.integer)
+            if there != here and not unknown:
+                raise ConfigError(
+                    f"The statistics in {path} were fitted with {name}={there!r}, and this generator has "
+                    f"{name}={here!r}: they would be wrong for its images. Use the same option, or fit again."
+                )
+        self.statistics = statistics
         self._assigned.clear()
         return self
 
@@ -690,6 +705,7 @@ class ImageDataGenerator:
         source, columns = open_input(x, None, None, ids)
         beside = Masks.of(masks, source, self.config, mask_order, mask_cval)
         transform = self.block_transform(seed=seeding.check_seed(seed), standardize=standardize)
+        transform.check_images(source.shape[1:])
         keys, epoch = columns.ids, seeding.check_epoch(epoch)
         images = map_blocks(source, transform, keys, epoch, np.dtype(self.config.dtype))
         if beside is None:
@@ -752,31 +768,29 @@ class ImageDataGenerator:
             Where the store holds something else.
         """
         from daskaug.iterators import Masks, open_input
-        from daskaug.materialize import materialize
+        from daskaug.materialize import Job, materialize
 
         source, columns = open_input(x, y, sample_weight, ids)
-        if source.shape[0] == 0:
-            raise SourceError(f"There is nothing to materialise: `x` has shape {tuple(source.shape)}.")
+        seed = seeding.check_seed(seed)
         if dtype is None:
-            keeps = not standardize and source.dtype.name in DTYPES
-            dtype = source.dtype.name if keeps else self.config.dtype
+            dtype = self.config.dtype if standardize else source.dtype.name
+            if dtype not in DTYPES:
+                raise ConfigError(
+                    f"The images are {dtype}, which augmented images cannot be stored in. Pass dtype=, one of "
+                    f"{', '.join(DTYPES)}."
+                )
         changes = {"dtype": dtype} if standardize else {"dtype": dtype} | self.config.without_standardizing()
-        transform = self.block_transform(
-            seed=seeding.check_seed(seed), standardize=standardize, config=self.config.replace(**changes)
-        )
-        return materialize(
-            source,
-            transform,
-            columns,
-            store,
-            masks=Masks.of(masks, source, self.config, mask_order, mask_cval),
+        transform = self.block_transform(seed=seed, standardize=standardize, config=self.config.replace(**changes))
+        job = Job(
+            source=source,
+            columns=columns,
+            transform=transform,
             config=self.config,
+            fitted=self._fitted,
             epochs=epochs,
-            seed=seeding.check_seed(seed),
-            standardized=standardize,
-            dtype=np.dtype(dtype),
-            progress=progress,
+            masks=Masks.of(masks, source, self.config, mask_order, mask_cval),
         )
+        return materialize(job, store, progress=progress)
 
     # --- single images -------------------------------------------------------------------------------------------
 
@@ -874,7 +888,9 @@ class ImageDataGenerator:
         Methods that a subclass overrides are honoured, image by image; `standardize` not while fitting, when what it
         needs is not there yet.
         """
-        transform = BlockTransform(config or self.config, self._fitted, seed, augment, standardize)
+        # A whitening matrix is large and would travel with every task.
+        fitted = self._fitted if standardize else FittedArrays()
+        transform = BlockTransform(config or self.config, fitted, seed, augment, standardize)
         overridden = overridden_methods(self, ImageDataGenerator)
         if not honours_standardize:
             overridden = tuple(name for name in overridden if name != "standardize")

@@ -26,11 +26,13 @@ from daskaug.config import DATA_FORMATS, keras_default
 from daskaug.errors import ConfigError
 from daskaug.generator import ImageDataGenerator
 from daskaug.iterators import BatchIterator as Iterator
-from daskaug.iterators import NumpyArrayIterator
+from daskaug.iterators import DataFrameIterator, DirectoryIterator, NumpyArrayIterator
 from daskaug.seeding import given_generator
 from daskaug.transforms import like_keras, one_image
 
 __all__ = [
+    "DataFrameIterator",
+    "DirectoryIterator",
     "ImageDataGenerator",
     "Iterator",
     "NumpyArrayIterator",

@@ -177,3 +177,25 @@ def test_generators_pickle():
     copy = pickle.loads(pickle.dumps(made))
     assert copy.config == made.config
     assert np.array_equal(next(copy.flow(X, seed=1)), next(made.flow(X, seed=1)))
+
+
+def test_statistics_fitted_with_other_options_are_refused(tmp_path):
+    options = {"featurewise_center": True}
+    ImageDataGenerator(**options, rescale=1 / 255).fit(X).save(tmp_path / "scaled.npz")
+    ImageDataGenerator(**options).fit(X).save(tmp_path / "plain.npz")
+    for name, changes in (
+        ("scaled", {}),
+        ("plain", {"rescale": 1 / 255}),
+        ("plain", {"data_format": "channels_first"}),
+    ):
+        made = ImageDataGenerator(**options, **changes)
+        with pytest.raises(ConfigError, match="were fitted with (rescale|data_format)="):
+            made.load(tmp_path / f"{name}.npz")
+        assert made.statistics is None
+
+
+def test_assigned_statistics_are_not_lost_silently(tmp_path):
+    made = ImageDataGenerator(featurewise_center=True).fit(X)
+    made.mean = 0.0
+    with pytest.raises(ConfigError, match="mean were assigned"):
+        made.save(tmp_path / "s.npz")

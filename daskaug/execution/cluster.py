@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import collections
-import pickle
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import distributed
+from distributed.protocol import pickle
 
 from daskaug.execution import graph
 from daskaug.execution.bodies import call, call_on_parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import warnings
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from daskaug.config import Config
-from daskaug.errors import SourceError
+from daskaug.errors import ConfigError, SourceError
 from daskaug.sources import Source, open_column, open_images
 
 
@@ -74,7 +75,8 @@ def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tup
     if isinstance(x, _HasColumns):
         return x.source, _replaced(x, y, sample_weight, ids)
     extras: tuple[Any, ...] = ()
-    if isinstance(x, tuple | list) and len(x) == 2 and np.ndim(getattr(x[0], "shape", ())) == 1:
+    is_pair = isinstance(x, tuple | list) and len(x) == 2
+    if is_pair and (isinstance(x[0], str | os.PathLike | Source) or len(getattr(x[0], "shape", ())) == 4):
         x, extra = x
         extras = tuple(extra) if isinstance(extra, list | tuple) else (extra,)
     source = open_images(x)
@@ -188,6 +190,27 @@ def sample_ids(ids: ArrayLike | None, n: int) -> Any:
             f"found {array.dtype} of shape {array.shape}."
         )
     return array
+
+
+def check_subset(subset: str | None, rows: tuple[int, int], config: Config) -> None:
+    """Refuse a subset of data that are not split.
+
+    Raises
+    ------
+    ConfigError
+        Where `validation_split` is 0.
+    """
+    if subset is not None and not config.validation_split:
+        raise ConfigError(
+            f"`subset` is {subset!r}, which needs a split, and the generator's `validation_split` is 0. "
+            "Set it: ImageDataGenerator(validation_split=0.2, ...)."
+        )
+    if subset is not None and rows[0] == rows[1]:
+        warnings.warn(
+            f"The subset {subset!r} is empty: validation_split={config.validation_split} leaves it no image.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def check_class_split(y: NDArray[Any], cut: int) -> None:

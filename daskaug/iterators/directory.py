@@ -70,11 +70,10 @@ class DirectoryIterator(FilesIterator):
         on_error: str = "raise",
     ) -> None:
         config = config_of(image_data_generator, data_format, dtype)
-        size: Any = None if target_size is None else tuple(target_size)
         flow = FilesFlow(
             image_data_generator,
             config,
-            Decoding(color_mode, size, interpolation, bool(keep_aspect_ratio), config.data_format),
+            Decoding(color_mode, target_size, interpolation, bool(keep_aspect_ratio), config.data_format),
             batch_size,
             shuffle,
             seed,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
-from daskaug.config import Config
+from daskaug.config import Config, keras_default
 from daskaug.errors import ConfigError, SourceError
 from daskaug.execution import current_executor, run_ordered
 from daskaug.iterators.columns import Columns
@@ -39,7 +39,7 @@ class FileColumns(Columns):
     class_mode : str or None
     num_classes : int
     dtype : str
-        Of the labels in a batch.
+        Of a batch.
     outputs : tuple of (n, ...) arrays
         For ``class_mode="multi_output"``.
     """
@@ -48,6 +48,10 @@ class FileColumns(Columns):
     num_classes: int = 0
     dtype: str = "float32"
     outputs: tuple[NDArray[Any], ...] = ()
+
+    def pack(self, images: NDArray[Any], rows: NDArray[np.int64], masks: NDArray[Any] | None = None) -> Any:
+        """See :meth:`Columns.pack`."""
+        return super().pack(images.astype(self.dtype, copy=False), rows, masks)
 
     def targets(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
         """See :meth:`Columns.targets`: in the form and dtype of Keras."""
@@ -123,7 +127,11 @@ class FilesFlow:
         augment = self.subset != "validation" or self.config.compat == "keras"
         if self.generator is None:
             return BlockTransform(self.config, seed=seed, augment=False)
-        return self.generator.block_transform(seed=seed, augment=augment, config=self.config)
+        config = self.config
+        if config.compat == "keras":
+            # Keras loads files in its own float type, works in that, and converts the batch.
+            config = config.replace(dtype=keras_default("floatx", "float32"))
+        return self.generator.block_transform(seed=seed, augment=augment, config=config)
 
 
 def config_of(generator: Generator | None, data_format: str | None, dtype: Any) -> Config:
@@ -196,7 +204,7 @@ class FilesIterator(SourceIterator):
         self.image_data_generator = flow.generator
         self.data_format = flow.config.data_format
         self.color_mode = flow.decoding.color_mode
-        self.target_size = flow.decoding.target_size or _size_of(files)
+        self.target_size = _size_of(files)
         self.interpolation = flow.decoding.interpolation
         self.keep_aspect_ratio = flow.decoding.keep_aspect_ratio
         self.save_to_dir, self.save_prefix, self.save_format = flow.save_to_dir, flow.save_prefix, flow.save_format

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from daskaug import seeding
 from daskaug.config import Config
-from daskaug.iterators.columns import Masks, check_class_split, open_input, warn_about_channels
+from daskaug.iterators.columns import Masks, check_class_split, check_subset, open_input, warn_about_channels
 from daskaug.iterators.source import PictureSaver, SourceIterator
 from daskaug.planning.order import Shuffle, split_rows
 from daskaug.transforms.block import BlockTransform
@@ -73,6 +73,7 @@ class NumpyArrayIterator(SourceIterator):
         source, columns = open_input(x, y, sample_weight, ids)
         n = source.shape[0]
         rows = split_rows(n, config.validation_split, subset)
+        check_subset(subset, rows, config)
         if subset is not None and columns.y is not None and not ignore_class_split:
             check_class_split(columns.y, split_rows(n, config.validation_split, "validation")[1])
         seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.masks import PairTransform
 
 CACHE_NBYTES = 256 * 2**20
-"""Decoded bytes of a chunked source that are kept between batches; at least what one mixed group of units needs."""
+"""Decoded bytes of a chunked source that are kept between batches; more where the shuffle needs it."""
+
+CACHE_WARNING_NBYTES = 4 * 2**30
+"""Needing more than this is worth a warning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +96,7 @@ class SourceIterator(BatchIterator):
         saver: PictureSaver | None = None,
         masks: Masks | None = None,
     ) -> None:
+        transform.check_images(source.shape[1:])
         sample_nbytes = int(np.prod(source.shape[1:])) * np.dtype(dtype).itemsize
         super().__init__(rows, batch_size, shuffle, seed, seed_used, sample_nbytes)
         self.source = source
@@ -175,8 +180,23 @@ class SourceIterator(BatchIterator):
         plan = source.plan(0, source.shape[0], target_nbytes=unit * source.row_nbytes)
         starts = np.array([block.start for block in plan], np.int64)
         largest = max((block.stop - block.start for block in plan), default=0)
-        group = self.shuffling.mix * (unit + largest) if self.shuffling.kind == "block" else 2 * largest
-        return RowCache(source, starts, max(CACHE_NBYTES, 2 * group * source.row_nbytes))
+        # At the border of two mixed groups, both are in use.
+        rows = 2 * self.shuffling.mix * (unit + largest) if self.shuffling.kind == "block" else 4 * largest
+        needed = min(rows, source.shape[0]) * source.row_nbytes
+        if needed > CACHE_WARNING_NBYTES:
+            warnings.warn(
+                f"Shuffling {source.locator} keeps up to {needed / 2**30:.1f} GiB of decoded images in memory: two "
+                f"groups of {self.shuffling.mix} units of {unit} rows, rounded up to whole chunks. Smaller "
+                "shuffle_unit or shuffle_mix, or smaller chunks, need less.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return RowCache(source, starts, max(CACHE_NBYTES, needed))
+
+    def close(self) -> None:
+        """See :meth:`BatchIterator.close`."""
+        super().close()
+        self._caches.clear()
 
     def _set_up(self) -> None:
         super()._set_up()
@@ -197,4 +217,4 @@ class _RowsHere(BlockReader):
         return self.taken_from.take(self.rows)
 
     def __repr__(self) -> str:
-        return f"rows {self.rows.tolist()}"
+        return f"{len(self.rows)} rows, among them {self.rows[:4].tolist()}"

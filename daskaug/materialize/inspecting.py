@@ -80,7 +80,7 @@ def find_faults(store: str | Path) -> list[str]:
         unwritten = np.flatnonzero(~np.asarray(digests[:]).any(axis=1))
         if len(unwritten):
             faults.append(
-                f"{len(unwritten)} of {len(digests)} shards have not been written, the first is {unwritten[0]}"
+                f"{len(unwritten)} of {digests.shape[0]} shards have not been written, the first is {unwritten[0]}"
             )
     return faults
 

@@ -33,6 +33,8 @@ MANIFEST = "daskaug"
 DIGEST = "shard_digest"
 STATISTICS = "statistics"
 EXTRA = "extra_"
+STORED_STATISTICS = {"mean": "mean", "std": "std", "whitening": "zca_whitening_matrix"}
+"""Names of the fitted arrays here, and in a store (the generator's)."""
 
 SHARD_NBYTES = 64 * 2**20
 """Decoded bytes of the images in a shard, one file: what one task holds in memory."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from daskaug import seeding
 from daskaug.config import Config
-from daskaug.errors import IncompleteStoreError, StoreError
+from daskaug.errors import IncompleteStoreError, NotFittedError, StoreError
 from daskaug.execution import Pending
 from daskaug.iterators import Columns, Masks, SourceIterator
-from daskaug.materialize.layout import DIGEST, EXTRA, FORMAT_VERSION, MANIFEST, STATISTICS
+from daskaug.materialize.layout import DIGEST, EXTRA, FORMAT_VERSION, MANIFEST, STATISTICS, STORED_STATISTICS
 from daskaug.planning.order import Shuffle
 from daskaug.sources import Source, open_images
 from daskaug.transforms.block import BlockTransform, FittedArrays
@@ -79,7 +79,8 @@ class MaterializedStore:
         """The statistics that the generator had."""
         statistics = self._group[STATISTICS]
         assert isinstance(statistics, zarr.Group)
-        return FittedArrays(**{name: np.asarray(array[:]) for name, array in statistics.arrays()})
+        stored = {name: np.asarray(array[...]) for name, array in statistics.arrays()}
+        return FittedArrays(**{ours: stored.get(theirs) for ours, theirs in STORED_STATISTICS.items()})
 
     def flow(
         self,
@@ -87,6 +88,7 @@ class MaterializedStore:
         shuffle: bool | str = True,
         seed: int | None = None,
         *,
+        statistics: FittedArrays | None = None,
         preprocessing_function: Any = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
@@ -100,6 +102,8 @@ class MaterializedStore:
             As in :meth:`daskaug.ImageDataGenerator.flow`.
         seed : int, optional
             Of the order.
+        statistics : FittedArrays, optional
+            To standardise with, in place of the stored ones.
         preprocessing_function : callable, optional
             The generator's, where it cannot be imported by its name.
 
@@ -107,6 +111,11 @@ class MaterializedStore:
         -------
         MaterializedIterator
             Epoch e shows copy ``e % epochs``.
+
+        Raises
+        ------
+        NotFittedError
+            Where the generator had no statistics when it wrote the store.
         """
         standardizes = not self._contract["standardized"]
         functions = {"preprocessing_function": preprocessing_function} if standardizes else {}
@@ -115,7 +124,14 @@ class MaterializedStore:
             options |= {"preprocessing_function": None}
         config = Config.from_dict(options, **functions)
         seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
-        transform = BlockTransform(config, self.fitted, self._contract["seed"], augment=False, standardize=standardizes)
+        fitted = statistics or self.fitted
+        if standardizes and config.needs_statistics and fitted.mean is None and fitted.whitening is None:
+            raise NotFittedError(
+                f"The generator that wrote {self.store} had not been fitted, so that there is nothing to standardise "
+                "with. Fit a generator with datagen.fit(store) and stream with datagen.flow(store.images), or pass "
+                "statistics=."
+            )
+        transform = BlockTransform(config, fitted, self._contract["seed"], augment=False, standardize=standardizes)
         columns = Columns(
             ids=np.tile(self._required("sample_id"), self.epochs),
             y=self.labels,
@@ -151,6 +167,10 @@ class MaterializedStore:
             (n for n in self._contract["columns"] if n.startswith(EXTRA)), key=lambda n: int(n[len(EXTRA) :])
         )
         return tuple(self._required(name) for name in names)
+
+    def as_source(self) -> Source:
+        """All copies of the images: what ``fit``, ``flow`` and the like take the store for."""
+        return self.images
 
     def __len__(self) -> int:
         return self.n * self.epochs

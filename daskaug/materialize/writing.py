@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import time
@@ -14,9 +15,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
+from zarr.errors import ContainsArrayError
 
 from daskaug.config import Config
-from daskaug.errors import ConfigError, StoreError
+from daskaug.errors import ConfigError, SourceError, StoreError
 from daskaug.execution import current_executor, run_ordered
 from daskaug.iterators import Columns, Masks
 from daskaug.materialize.layout import (
@@ -25,13 +27,14 @@ from daskaug.materialize.layout import (
     FORMAT_VERSION,
     MANIFEST,
     STATISTICS,
+    STORED_STATISTICS,
     Layout,
     content_digest,
     store_digest,
 )
 from daskaug.seeding import SEEDING_VERSION
 from daskaug.sources import BlockReader, Source, join_readers
-from daskaug.transforms.block import BlockTransform
+from daskaug.transforms.block import BlockTransform, FittedArrays
 from daskaug.transforms.masks import PairTransform
 
 
@@ -101,142 +104,205 @@ class _WriteShard:
         return number, digest
 
 
-def materialize(
-    source: Source,
-    transform: BlockTransform,
-    columns: Columns,
-    store: str | Path,
-    *,
-    masks: Masks | None = None,
-    config: Config,
-    epochs: int,
-    seed: int,
-    standardized: bool,
-    dtype: np.dtype[Any],
-    progress: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Write `epochs` transformed copies of a source; see :meth:`daskaug.ImageDataGenerator.materialize`.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+    """What is to be written: checked, but nothing of it done.
+
+    Attributes
+    ----------
+    source : Source
+    columns : Columns
+        What belongs to the rows of the source.
+    transform : BlockTransform
+        From raw images to stored ones.
+    config : Config
+        Of the generator, with all that a reader needs for standardising.
+    fitted : FittedArrays
+        Of the generator; stored for the same purpose.
+    epochs : int
+        Copies of each image.
+    masks : Masks or None
+        Moved like the images and stored beside them.
+
+    Raises
+    ------
+    ConfigError
+        For bad options, or statistics that do not fit the images.
+    SourceError
+        Where there are no images, or a column that Zarr cannot store portably.
+    """
+
+    source: Source
+    columns: Columns
+    transform: BlockTransform
+    config: Config
+    fitted: FittedArrays
+    epochs: int
+    masks: Masks | None
+
+    def __post_init__(self) -> None:
+        epochs = self.epochs
+        if not isinstance(epochs, int | np.integer) or isinstance(epochs, bool) or epochs < 1:
+            raise ConfigError(f"`epochs` must be an integer, 1 or more. Received: epochs={epochs!r}.")
+        if self.source.shape[0] == 0:
+            raise SourceError(f"There is nothing to materialise: `x` has shape {tuple(self.source.shape)}.")
+        for name, values in self.table.items():
+            if values.dtype.kind not in "biuf":
+                raise SourceError(
+                    f"`{name}` is of dtype {values.dtype}; stored columns are numbers. Number the classes: "
+                    "numpy.unique(labels, return_inverse=True)."
+                )
+        self.transform.check_images(self.source.shape[1:])
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """How the rows are cut."""
+        return Layout.of(
+            self.source.shape[0], int(self.epochs), self.source.shape[1:], np.dtype(self.transform.config.dtype)
+        )
+
+    @functools.cached_property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """What is stored beside the images, per row of the source."""
+        columns, n = self.columns, self.source.shape[0]
+        table = {"sample_id": np.asarray(columns.ids), "source_row": np.arange(n)}
+        if columns.y is not None:
+            table["y"] = columns.y
+        if columns.sample_weight is not None:
+            table["sample_weight"] = columns.sample_weight
+        return table | {f"{EXTRA}{i}": extra for i, extra in enumerate(columns.extras)}
+
+    @functools.cached_property
+    def statistics(self) -> dict[str, NDArray[Any]]:
+        """The statistics that there are."""
+        return {name: np.asarray(value) for name, value in vars(self.fitted).items() if value is not None}
+
+    @property
+    def pictures(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """The sharded arrays: dtype and shape of one image."""
+        pictures = {"images": (self.layout.dtype, self.layout.image_shape)}
+        if self.masks is not None:
+            pictures["masks"] = (self.masks.source.dtype.name, self.masks.source.shape[1:])
+        return pictures
+
+    @functools.cached_property
+    def contract(self) -> dict[str, Any]:
+        """What is made, as JSON values: it decides every byte of the decoded store.
+
+        The source is known by the content of a few of its rows. That tells another data set from the same one moved or
+        cut otherwise, without reading all of it; each shard's digest covers what was made of the rest.
+        """
+        contract: dict[str, Any] = {
+            "config": self.config.to_dict(),
+            "layout": dataclasses.asdict(self.layout) | {"image_shape": list(self.layout.image_shape)},
+            "columns": {name: [values.dtype.str, list(values.shape)] for name, values in sorted(self.table.items())},
+            "seed": self.transform.seed,
+            "seeding_version": SEEDING_VERSION,
+            "standardized": self.transform.standardize,
+            "statistics_digest": content_digest(self.statistics).hex(),
+            "columns_digest": content_digest(self.table).hex(),
+            "source_sample": _sample_digest(self.source),
+        }
+        if self.masks is not None:
+            contract["masks"] = {
+                "dtype": self.masks.source.dtype.name,
+                "shape": list(self.masks.source.shape[1:]),
+                "order": self.masks.order,
+                "cval": self.masks.cval,
+                "source_sample": _sample_digest(self.masks.source),
+            }
+        return contract
+
+    def task(self, store: str) -> _WriteShard:
+        """What each task does."""
+        masks = self.masks
+        transform = self.transform if masks is None else PairTransform(self.transform, masks.order, masks.cval)
+        return _WriteShard(store, transform, self.layout.dtype)
+
+    def inputs(self, numbers: NDArray[np.intp]) -> Iterator[tuple[BlockReader, tuple[Any, ...]]]:
+        """What the task of each of these shards works on."""
+        sources = [self.source] if self.masks is None else [self.source, self.masks.source]
+        for number in map(int, numbers):
+            pieces = list(self.layout.pieces(number))
+            rows = np.concatenate([np.arange(start, stop) for _, start, stop in pieces])
+            epochs = np.concatenate([np.full(stop - start, epoch, np.int32) for epoch, start, stop in pieces])
+            columns = {name: values[rows] for name, values in self.table.items()} | {"epoch": epochs}
+            reader = join_readers([source.reader(start, stop) for source in sources for _, start, stop in pieces])
+            yield reader, (number, self.layout.shard(number)[0], columns)
+
+
+SAMPLED_ROWS = 8
+
+
+def _sample_digest(source: Source) -> str:
+    """Hash of the shape, the dtype and a few rows of a source, from its first to its last."""
+    rows = np.unique(np.linspace(0, source.shape[0] - 1, SAMPLED_ROWS).astype(np.int64))
+    digest = hashlib.sha256(f"{source.shape}:{source.dtype.str}:".encode())
+    digest.update(content_digest({"rows": rows, "images": source.take(rows)}))
+    return digest.hexdigest()
+
+
+def materialize(job: Job, store: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Report:
+    """Write what is not there yet; see :meth:`daskaug.ImageDataGenerator.materialize`.
 
     Parameters
     ----------
-    source : Source
-    transform : BlockTransform
-        From raw images to stored ones; its `seed` is `seed`.
-    columns : Columns
-        What belongs to the rows of the source.
+    job : Job
     store : path or URL
-    masks : Masks, optional
-        Moved like the images and stored beside them.
-    config : Config
-        Of the generator, with all that a reader needs for standardising.
-    epochs, seed : int
-    standardized : bool
-        Whether `transform` standardises.
-    dtype : dtype
-        Of the stored images.
     progress : callable, optional
         ``progress(rows done, rows in all)``.
+
+    Raises
+    ------
+    StoreError
+        Where the store holds something else.
     """
-    if not isinstance(epochs, int | np.integer) or isinstance(epochs, bool) or epochs < 1:
-        raise ConfigError(f"`epochs` must be an integer, 1 or more. Received: epochs={epochs!r}.")
     began = time.perf_counter()
-    layout = Layout.of(source.shape[0], int(epochs), source.shape[1:], dtype)
-    table = _table(columns, layout)
-    contract = _contract(config, transform, layout, table, seed, standardized)
-    if masks is not None:
-        contract["masks"] = {
-            "dtype": masks.source.dtype.name,
-            "shape": list(masks.source.shape[1:]),
-            "order": masks.order,
-            "cval": masks.cval,
-        }
-    group = _open_or_create(str(store), layout, contract, table, source, transform)
+    store, layout = str(store), job.layout
+    group = _open_or_create(store, job)
     digests = np.asarray(_array(group, DIGEST)[:])
     missing = np.flatnonzero(~digests.any(axis=1))
+    before = done = layout.rows - sum(stop - start for start, stop in map(layout.shard, missing.tolist()))
     executor = current_executor()
     results = run_ordered(
-        executor,
-        _WriteShard(
-            str(store), transform if masks is None else PairTransform(transform, masks.order, masks.cval), dtype.name
-        ),
-        _tasks([source] if masks is None else [source, masks.source], layout, table, missing),
-        name="daskaug-materialize",
-        window=executor.parallelism + 1,
+        executor, job.task(store), job.inputs(missing), name="daskaug-materialize", window=executor.parallelism + 1
     )
-    done = layout.rows - sum(stop - start for start, stop in map(layout.shard, missing.tolist()))
-    before = done
     for number, digest in results:
         digests[number] = digest
         start, stop = layout.shard(number)
         done += stop - start
         if progress is not None:
             progress(done, layout.rows)
-    store_hash = store_digest(contract, digests)
+    store_hash = store_digest(job.contract, digests)
     group.attrs[MANIFEST] = _manifest(group) | {"complete": True, "store_hash": store_hash}
-    return Report(str(store), layout.rows, layout.rows - before, layout.nbytes, time.perf_counter() - began, store_hash)
+    return Report(store, layout.rows, layout.rows - before, layout.nbytes, time.perf_counter() - began, store_hash)
 
 
-def _table(columns: Columns, layout: Layout) -> dict[str, NDArray[Any]]:
-    """What is stored beside the images, per row of the source."""
-    table = {"sample_id": np.asarray(columns.ids), "source_row": np.arange(layout.n)}
-    if columns.y is not None:
-        table["y"] = columns.y
-    if columns.sample_weight is not None:
-        table["sample_weight"] = columns.sample_weight
-    return table | {f"{EXTRA}{i}": extra for i, extra in enumerate(columns.extras)}
-
-
-def _contract(
-    config: Config,
-    transform: BlockTransform,
-    layout: Layout,
-    table: dict[str, NDArray[Any]],
-    seed: int,
-    standardized: bool,
-) -> dict[str, Any]:
-    """What is made, as JSON values: with the content of the source it decides every byte of the decoded store."""
-    fitted = {name: value for name, value in vars(transform.fitted).items() if value is not None}
-    return {
-        "config": config.to_dict(),
-        "layout": dataclasses.asdict(layout) | {"image_shape": list(layout.image_shape)},
-        "columns": {name: [values.dtype.str, list(values.shape)] for name, values in sorted(table.items())},
-        "seed": seed,
-        "seeding_version": SEEDING_VERSION,
-        "standardized": standardized,
-        "statistics_digest": content_digest(fitted).hex() if fitted else None,
-        "columns_digest": hashlib.sha256(content_digest(table)).hexdigest(),
-    }
-
-
-def _open_or_create(
-    store: str,
-    layout: Layout,
-    contract: dict[str, Any],
-    table: dict[str, NDArray[Any]],
-    source: Source,
-    transform: BlockTransform,
-) -> zarr.Group:
+def _open_or_create(store: str, job: Job) -> zarr.Group:
     """The group to write into: a fresh one, or one that an earlier run of the same work left unfinished."""
     try:
         group = zarr.open_group(store, mode="r+")
     except FileNotFoundError:
-        return _create(store, layout, contract, table, source, transform)
+        return _create(store, job)
+    except ContainsArrayError as error:
+        raise StoreError(f"{store} is a Zarr array, not a place for a store. Choose another one.") from error
     manifest = _manifest(group)
     if not manifest:
         raise StoreError(
             f"{store} exists and is no materialised store (its attributes have no {MANIFEST!r}). Nothing was written. "
             "Choose another place, or remove it yourself."
         )
-    different = [name for name in contract if manifest["contract"].get(name) != contract[name]]
+    there = manifest["contract"]
+    different = [name for name in there.keys() | job.contract.keys() if there.get(name) != job.contract.get(name)]
     if different:
         lines = "".join(
-            f"\n  {name}: {_difference(manifest['contract'].get(name), contract[name])}" for name in different
+            f"\n  {name}: {_difference(there.get(name), job.contract.get(name))}" for name in sorted(different)
         )
         raise StoreError(
             f"{store} was made with something else; there, and now:{lines}\nNothing was written. Choose another place "
             "for the new store, or remove the old one yourself."
         )
-    return group
+    return group if manifest["laid_out"] else _lay_out(group, job)
 
 
 def _difference(there: Any, now: Any) -> str:
@@ -246,20 +312,31 @@ def _difference(there: Any, now: Any) -> str:
     return f"{there!r} → {now!r}"
 
 
-def _create(
-    store: str,
-    layout: Layout,
-    contract: dict[str, Any],
-    table: dict[str, NDArray[Any]],
-    source: Source,
-    transform: BlockTransform,
-) -> zarr.Group:
-    """Make the group and its empty arrays; the manifest comes last, so half a layout is no store."""
-    group = zarr.create_group(store, zarr_format=3)
-    pictures = {"images": (layout.dtype, layout.image_shape)}
-    if "masks" in contract:
-        pictures["masks"] = (contract["masks"]["dtype"], tuple(contract["masks"]["shape"]))
-    for name, (dtype, shape) in pictures.items():
+def _create(store: str, job: Job) -> zarr.Group:
+    """Make the group. The manifest comes first, so that what a broken attempt leaves behind is known for what it is."""
+    try:
+        group = zarr.create_group(store, zarr_format=3)
+    except ContainsArrayError as error:
+        raise StoreError(f"{store} lies inside of a Zarr array. Choose another place.") from error
+    group.attrs[MANIFEST] = {
+        "format": FORMAT_VERSION,
+        "complete": False,
+        "laid_out": False,
+        "contract": job.contract,
+        "source": {
+            "locator": job.source.locator,
+            "shape": list(job.source.shape),
+            "dtype": job.source.dtype.str,
+        },
+        "versions": {name: importlib.metadata.version(name) for name in ("daskaug", "numpy", "scipy", "zarr")},
+    }
+    return _lay_out(group, job)
+
+
+def _lay_out(group: zarr.Group, job: Job) -> zarr.Group:
+    """Make the empty arrays."""
+    layout = job.layout
+    for name, (dtype, shape) in job.pictures.items():
         group.create_array(
             name,
             shape=(layout.rows, *shape),
@@ -267,39 +344,22 @@ def _create(
             chunks=(layout.chunk_rows, *shape),
             shards=(layout.shard_rows, *shape),
             compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+            overwrite=True,
         )
-    for name, values in (table | {"epoch": np.empty(0, np.int32)}).items():
+    for name, values in (job.table | {"epoch": np.empty(0, np.int32)}).items():
         group.create_array(
             name,
             shape=(layout.rows, *values.shape[1:]),
             dtype=values.dtype,
             chunks=(layout.shard_rows, *values.shape[1:]),
+            overwrite=True,
         )
-    group.create_array(DIGEST, shape=(layout.shards, 32), dtype=np.uint8, chunks=(1, 32), fill_value=0)
-    statistics = group.create_group(STATISTICS)
-    for name, value in vars(transform.fitted).items():
-        if value is not None:
-            statistics.create_array(name, data=np.asarray(value))
-    group.attrs[MANIFEST] = {
-        "format": FORMAT_VERSION,
-        "complete": False,
-        "contract": contract,
-        "source": {"locator": source.locator, "shape": list(source.shape), "dtype": source.dtype.str},
-        "versions": {name: importlib.metadata.version(name) for name in ("daskaug", "numpy", "scipy", "zarr")},
-    }
+    group.create_array(DIGEST, shape=(layout.shards, 32), dtype=np.uint8, chunks=(1, 32), fill_value=0, overwrite=True)
+    statistics = group.require_group(STATISTICS)
+    for name, value in job.statistics.items():
+        statistics.create_array(STORED_STATISTICS[name], data=value, overwrite=True)
+    group.attrs[MANIFEST] = _manifest(group) | {"laid_out": True}
     return group
-
-
-def _tasks(
-    sources: list[Source], layout: Layout, table: dict[str, NDArray[Any]], numbers: NDArray[np.intp]
-) -> Iterator[tuple[BlockReader, tuple[Any, ...]]]:
-    for number in map(int, numbers):
-        pieces = list(layout.pieces(number))
-        rows = np.concatenate([np.arange(start, stop) for _, start, stop in pieces])
-        epochs = np.concatenate([np.full(stop - start, epoch, np.int32) for epoch, start, stop in pieces])
-        columns = {name: values[rows] for name, values in table.items()} | {"epoch": epochs}
-        reader = join_readers([source.reader(start, stop) for source in sources for _, start, stop in pieces])
-        yield reader, (number, layout.shard(number)[0], columns)
 
 
 def _manifest(group: zarr.Group) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Decoding:
     """
 
     color_mode: str = "rgb"
-    target_size: tuple[int, int] | None = None
+    target_size: Sequence[int] | None = None
     interpolation: str = "nearest"
     keep_aspect_ratio: bool = False
     data_format: str = "channels_last"
@@ -140,8 +140,9 @@ class ImageFiles(Source):
         self.locator = os.path.abspath(os.fspath(root))
         self.row_numbers = np.arange(len(names)) if row_numbers is None else row_numbers
         self.is_replaced = is_replaced
-        size = self.decoding.target_size or common_size(self.paths())
-        self.shape = (len(names), *self.decoding.image_shape(size))
+        size = self.decoding.target_size
+        height, width = common_size(self.paths()) if size is None else size
+        self.shape = (len(names), *self.decoding.image_shape((height, width)))
         if dtype is None:
             dtype = grey_dtype(self.paths()) if self.decoding.color_mode == "grayscale" else np.uint8
         self.dtype = np.dtype(dtype)

@@ -36,6 +36,8 @@ def open_images(x: Any, *, storage_options: dict[str, Any] | None = None) -> Sou
     """
     if isinstance(x, Source):
         return x
+    if callable(getattr(type(x), "as_source", None)):  # a materialised store
+        return open_images(x.as_source())
     if isinstance(x, str | os.PathLike):
         from daskaug.sources.zarr_array import open_path
 

@@ -214,9 +214,49 @@ class BlockTransform:
             if self.config.featurewise_std_normalization and std is not None:
                 block /= std.astype(block.dtype) + block.dtype.type(STD_EPSILON)
         if self.config.zca_whitening and self.fitted.whitening is not None:
-            flat = block.reshape(len(block), -1)
-            block = (flat @ self.fitted.whitening.astype(block.dtype, copy=False)).reshape(block.shape)
+            matrix = self._whitening.astype(block.dtype, copy=False)
+            block = (block.reshape(len(block), -1) @ matrix).reshape(block.shape)
         return block
+
+    @functools.cached_property
+    def _whitening(self) -> NDArray[Any]:
+        """The whitening matrix in the dtype of the work, made once and not sent along."""
+        assert self.fitted.whitening is not None
+        return self.fitted.whitening.astype(self.work_dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_whitening"}
+
+    def check_images(self, image_shape: tuple[int, ...]) -> None:
+        """Refuse images that the statistics do not fit, before any work.
+
+        Parameters
+        ----------
+        image_shape : (h, w, c) or (c, h, w), by the data format
+
+        Raises
+        ------
+        ConfigError
+            Naming the statistic, its shape and the images'.
+        """
+        if not self.standardize:
+            return
+        options = (
+            ("mean", self.fitted.mean, self.config.featurewise_center),
+            ("std", self.fitted.std, self.config.featurewise_std_normalization),
+        )
+        for name, statistic, is_used in options:
+            if is_used and statistic is not None and not _broadcasts(statistic.shape, image_shape):
+                raise ConfigError(
+                    f"`{name}` has shape {statistic.shape}, which does not fit images of shape {tuple(image_shape)}. "
+                    "Fit the generator on images of this shape, or assign one that broadcasts to it."
+                )
+        whitening, features = self.fitted.whitening, int(np.prod(image_shape))
+        if self.config.zca_whitening and whitening is not None and whitening.shape != (features, features):
+            raise ConfigError(
+                f"`zca_whitening_matrix` has shape {whitening.shape}; images of shape {tuple(image_shape)} need "
+                f"({features}, {features}). Fit the generator on images of this shape."
+            )
 
     def _preprocess(self, image: NDArray[Any], sample_id: int, epoch: int) -> NDArray[Any]:
         function = self.config.preprocessing_function
@@ -325,6 +365,14 @@ class BlockTransform:
         if dtype.kind in "iu":
             return kernels.round_to_integer(block, dtype)
         return block.astype(dtype)
+
+
+def _broadcasts(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape broadcasts to an image without changing the image's shape."""
+    try:
+        return np.broadcast_shapes(shape, tuple(image_shape)) == tuple(image_shape)
+    except ValueError:
+        return False
 
 
 def _flips(draws: Draws) -> NDArray[np.bool_] | None:

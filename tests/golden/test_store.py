@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskaug import ImageDataGenerator
 from tests import pictures
 
-DIGITS_HASH = "973fd8cb30214ac0578446578a18890589b7403a9b538deb03dccc8956ee5dd3"
+DIGITS_HASH = "22e23f74db7bb366f7fb5b4d025adf9ca5904b5393ba32046c7e883fd1efaa47"
 
 
 def test_the_hash_of_materialised_digits(tmp_path):

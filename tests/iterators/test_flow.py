@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import itertools
+import os
 import pickle
 import threading
 import weakref
@@ -235,7 +237,7 @@ def test_an_error_in_a_task_reaches_the_consumer_and_says_where():
     batches = ImageDataGenerator(preprocessing_function=broken).flow(X, batch_size=4, shuffle=False)
     with pytest.raises(ZeroDivisionError) as caught:
         next(batches)
-    assert "rows [0, 1, 2, 3]" in "".join(caught.value.__notes__)
+    assert "4 rows, among them [0, 1, 2, 3]" in "".join(caught.value.__notes__)
 
 
 def test_channels_on_the_other_axis_are_noticed():
@@ -390,3 +392,66 @@ def test_both_data_formats_give_the_same_pixels():
     last = next(ImageDataGenerator(**options).fit(X).flow(X, seed=1))
     other = next(ImageDataGenerator(**options, data_format="channels_first").fit(first).flow(first, seed=1))
     assert np.array_equal(np.moveaxis(other, 1, 3), last)
+
+
+def test_a_failed_batch_remains_the_next_one():
+    fails = [True]
+
+    def sometimes(image):
+        if fails[0]:
+            raise OSError("not now")
+        return image
+
+    batches = ImageDataGenerator(preprocessing_function=sometimes).flow(X, Y, batch_size=16, shuffle=False)
+    for _ in range(3):
+        with pytest.raises(OSError, match="not now"):
+            next(batches)
+    fails[0] = False
+    assert np.concatenate([y for _, y in (next(batches) for _ in range(4))]).tolist() == list(range(50))
+
+
+def test_epochs_go_on_after_a_break():
+    batches = PLAIN.flow(X, Y, batch_size=16, seed=1)
+    firsts = []
+    for epoch in batches.epochs(3):
+        for _, labels in epoch:
+            firsts.append(tuple(labels))
+            break
+    assert len(set(firsts)) == 3
+    assert batches.epoch == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*:RuntimeWarning")
+def test_a_forked_child_goes_on_where_its_parent_is():
+    batches = TURNING.flow(X, Y, batch_size=4, seed=1)
+    next(batches)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            digest = hashlib.sha256(b"".join(next(batches)[0].tobytes() for _ in range(15)))
+            os.write(writing, digest.hexdigest().encode())
+            status = 0
+        finally:
+            os._exit(status)
+    found = os.read(reading, 64).decode()
+    assert os.waitpid(child, 0)[1] == 0
+    expected = hashlib.sha256(b"".join(next(batches)[0].tobytes() for _ in range(15))).hexdigest()
+    assert found == expected
+
+
+def test_statistics_of_other_images_are_refused_before_any_work():
+    grey = X[..., :1]
+    for options in ({"featurewise_center": True}, {"zca_whitening": True, "featurewise_center": True}):
+        made = ImageDataGenerator(**options).fit(X[:, :8, :8])
+        for refused in (lambda g: g.flow(grey), lambda g: g.augment(grey, seed=1)):
+            with pytest.raises(ConfigError, match=r"\(16, 16, 1\)"):
+                refused(made)
+
+
+def test_a_subset_without_a_split_is_refused():
+    with pytest.raises(ConfigError, match="`validation_split` is 0"):
+        PLAIN.flow(X, Y, subset="validation")

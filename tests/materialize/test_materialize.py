@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskaug import ImageDataGenerator, open_materialized
-from daskaug.errors import ConfigError, IncompleteStoreError, SourceError, StoreError
+from daskaug.errors import ConfigError, IncompleteStoreError, NotFittedError, SourceError, StoreError
 from daskaug.materialize.layout import MANIFEST, Layout
 from tests import pictures
 
@@ -183,3 +183,49 @@ def test_extra_inputs_travel_along(tmp_path):
     assert np.array_equal(found, extra[:8])
     assert np.array_equal(y, Y[:8])
     assert "40 images × 2 copies" in repr(store)
+
+
+def test_other_images_into_the_same_store_are_refused(tmp_path):
+    generator().materialize(X, tmp_path / "m.zarr", seed=5)
+    for other in (255 - X, X[::-1].copy()):
+        with pytest.raises(StoreError, match="source_sample"):
+            generator().materialize(other, tmp_path / "m.zarr", seed=5)
+    zarr.create_array(tmp_path / "moved.zarr", data=X, chunks=(7, 8, 16, 3))
+    assert generator().materialize(tmp_path / "moved.zarr", tmp_path / "m.zarr", seed=5).rows_written == 0
+
+
+def test_a_broken_start_is_begun_again(tmp_path, monkeypatch):
+    def fail(self, *args, **options):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(zarr.Group, "require_group", fail)
+        with pytest.raises(OSError, match="disk full"):
+            generator().materialize(X, tmp_path / "m.zarr", y=Y, seed=5)
+    report = generator().materialize(X, tmp_path / "m.zarr", y=Y, seed=5)
+    assert report.store_hash == generator().materialize(X, tmp_path / "n.zarr", y=Y, seed=5).store_hash
+
+
+def test_places_that_are_no_store_are_left_alone(tmp_path):
+    zarr.create_array(tmp_path / "x.zarr", data=X)
+    before = sorted(path.name for path in (tmp_path / "x.zarr").rglob("*"))
+    with pytest.raises(StoreError, match="is a Zarr array"):
+        generator().materialize(X, tmp_path / "x.zarr", seed=5)
+    assert sorted(path.name for path in (tmp_path / "x.zarr").rglob("*")) == before
+    with pytest.raises(SourceError, match="`y` is of dtype"):
+        generator().materialize(X, tmp_path / "new.zarr", y=[str(label) for label in Y], seed=5)
+    assert not (tmp_path / "new.zarr").exists()
+
+
+def test_a_store_is_a_source(tmp_path):
+    generator().materialize(X, tmp_path / "m.zarr", y=Y, epochs=2, seed=5)
+    store = open_materialized(tmp_path / "m.zarr")
+    fitted = ImageDataGenerator(featurewise_center=True).fit(store)
+    assert fitted.statistics.samples == 80
+    assert len(ImageDataGenerator().flow(store)) == 3
+
+
+def test_a_store_of_an_unfitted_generator_says_what_is_missing(tmp_path):
+    ImageDataGenerator(featurewise_center=True).materialize(X, tmp_path / "m.zarr", seed=5)
+    with pytest.raises(NotFittedError, match="had not been fitted"):
+        open_materialized(tmp_path / "m.zarr").flow()

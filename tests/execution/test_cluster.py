@@ -1,0 +1,115 @@
+"""What only a distributed client can get wrong. The cluster is real: two worker processes."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Iterator
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from daskaug import ImageDataGenerator
+from daskaug.execution import current_executor
+from tests import pictures
+
+X, Y = pictures.tiles(16, 60), np.arange(60)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    from distributed import LocalCluster
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            local_directory=folder,
+        ) as local,
+    ):
+        yield local
+
+
+@pytest.fixture
+def client(cluster) -> Iterator[object]:
+    from distributed import Client
+
+    with Client(cluster) as made:
+        yield made
+
+
+def test_an_iterator_outlives_its_client(cluster):
+    from distributed import Client
+
+    batches = ImageDataGenerator(rotation_range=20).flow(X, Y, batch_size=8, seed=1)
+    expected = [y.tolist() for _, y in ImageDataGenerator().flow(X, Y, batch_size=8, seed=1).one_epoch()]
+    found = []
+    with Client(cluster):
+        assert current_executor().is_remote
+        found.append(next(batches)[1].tolist())
+    while len(found) < len(expected):
+        found.append(next(batches)[1].tolist())
+    assert found == expected
+    del batches
+    gc.collect()
+
+
+def test_an_error_on_a_worker_says_where(client):
+    def broken(image):
+        raise ZeroDivisionError("by zero")
+
+    made = ImageDataGenerator(preprocessing_function=broken)
+    for x in (X, da.from_array(X.copy(), chunks=(20, 16, 16, 3)) + np.uint8(0)):
+        with pytest.raises(ZeroDivisionError) as caught:
+            next(made.flow(x, batch_size=4, shuffle=False))
+        assert "4 rows of" in "".join(caught.value.__notes__)
+
+
+def counted(block, counter):
+    counter.increment().result()
+    return block
+
+
+class Counter:
+    """An actor that counts across processes."""
+
+    n = 0
+
+    def increment(self):
+        self.n += 1
+        return self.n
+
+
+def test_each_chunk_of_a_graph_is_computed_once(client, tmp_path):
+    counter = client.submit(Counter, actor=True).result()
+    x = da.from_array(X.copy(), chunks=(6, 16, 16, 3)).map_blocks(counted, counter=counter, meta=X[:0])
+    ImageDataGenerator(featurewise_center=True).fit(x)
+    assert counter.n == 10
+    list(ImageDataGenerator().flow(x, batch_size=4, seed=1).one_epoch())
+    assert counter.n == 20
+    ImageDataGenerator().materialize(x, tmp_path / "m.zarr", epochs=2, seed=1)
+    assert counter.n - 20 <= 10 + 10  # the sample that tells the source apart, and the copies
+
+
+@pytest.mark.filterwarnings("error:Sending large graph")
+def test_a_whitening_matrix_is_sent_once_and_not_with_every_task(client):
+    made = ImageDataGenerator(featurewise_center=True, zca_whitening=True).fit(pictures.tiles(16, 200))
+    alone = ImageDataGenerator(featurewise_center=True, zca_whitening=True)
+    alone.mean, alone.zca_whitening_matrix = made.mean, made.zca_whitening_matrix
+    batches = made.flow(X, Y, batch_size=8, seed=1)
+    found = {int(label): image for x, y in batches.one_epoch() for image, label in zip(x, y, strict=True)}
+    expected = next(alone.flow(X, batch_size=60, shuffle=False))
+    assert max(np.abs(found[i] - expected[i]).max() for i in range(60)) <= 1e-4 * np.abs(expected).max()
+
+
+def test_statistics_of_a_graph_with_a_shared_part_are_right(client):
+    x = da.from_array(X.astype(np.float32), chunks=(7, 16, 16, 3))
+    centred = x - x.mean(axis=0)
+    fitted = ImageDataGenerator(featurewise_center=True, featurewise_std_normalization=True).fit(centred)
+    exact = X - X.astype(np.float64).mean(axis=0)
+    assert np.allclose(fitted.std.ravel(), exact.std(axis=(0, 1, 2)), rtol=1e-5)
