@@ -189,7 +189,7 @@ def test_statistics_fitted_with_other_options_are_refused(tmp_path):
         ("plain", {"data_format": "channels_first"}),
     ):
         made = ImageDataGenerator(**options, **changes)
-        with pytest.raises(ConfigError, match="were fitted with (rescale|data_format)="):
+        with pytest.raises(ConfigError, match=r"were fitted with (rescale|data_format)="):
             made.load(tmp_path / f"{name}.npz")
         assert made.statistics is None
 

@@ -104,7 +104,7 @@ def _facts(name: str, array: zarr.Array[Any]) -> ArrayFacts:
     return ArrayFacts(name, array.shape, str(array.dtype), tuple(stored), math.prod(counts), missing, first)
 
 
-# Which keys a store holds can only be asked asynchronously, and zarr has no public name for its own event loop, to which
-# stores far away are bound.
+# Which keys a store holds can only be asked asynchronously, and zarr has no public name for its own event loop, which
+# stores far away are bound to.
 async def _keys(array: zarr.Array[Any]) -> set[str]:
     return {key async for key in array.store.list_prefix(f"{array.path}/" if array.path else "")}

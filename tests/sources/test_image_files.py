@@ -43,18 +43,26 @@ def test_channels_first_and_greyscale(tiles):
     assert grey.shape == (12, 1, 16, 16)
 
 
-@pytest.mark.parametrize(("deepest", "dtype"), [(None, "uint8"), (np.uint16, "uint16"), (np.int32, "int32")])
-@pytest.mark.parametrize("ending", ["png", "tif", "ppm"])
-def test_greyscale_is_as_wide_as_the_deepest_file(tmp_path, deepest, dtype, ending):
-    if deepest == np.int32 and ending != "tif":
-        pytest.skip("only TIFF holds 32 bits")
+@pytest.mark.parametrize(
+    ("ending", "deepest", "dtype"),
+    [
+        ("png", None, "uint8"),
+        ("png", np.uint16, "uint16"),
+        ("tif", None, "uint8"),
+        ("tif", np.uint16, "uint16"),
+        ("tif", np.int32, "int32"),
+        ("ppm", None, "uint8"),
+        ("ppm", np.uint16, "int32"),  # Pillow reads these as 32 bits
+    ],
+)
+def test_greyscale_is_as_wide_as_the_deepest_file(tmp_path, ending, deepest, dtype):
     digits = pictures.digits()[0][:3, ..., 0]
     for i, digit in enumerate(digits):
         Image.fromarray(digit).save(tmp_path / f"{i}.{ending}")
     expected = digits.astype(dtype)
     if deepest is not None:
         expected[2] *= 200
-        Image.fromarray(expected[2]).save(tmp_path / f"2.{ending}")
+        Image.fromarray(expected[2].astype(deepest)).save(tmp_path / f"2.{ending}")
     source = ImageFiles([f"{i}.{ending}" for i in range(3)], tmp_path, Decoding(color_mode="grayscale"))
     assert source.dtype == dtype
     assert np.array_equal(source.read(0, 3)[..., 0], expected)

@@ -1,0 +1,170 @@
+"""The commands ``ingest`` and ``check``."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from PIL import Image
+from typer.testing import CliRunner
+
+from daskaug import open_images, open_materialized
+from daskaug.cli import app
+from daskaug.ingest import ATTRIBUTE
+from daskaug.iterators.directory import ids_of_paths
+from tests import files, pictures
+
+run = CliRunner(env={"COLUMNS": "200"})
+
+
+def invoke(*arguments, code=0):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        result = run.invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_folder_becomes_a_store_with_labels_and_names(tmp_path):
+    root, images, labels = files.write_digits(tmp_path / "digits", 60)
+    result = invoke("ingest", root, tmp_path / "store.zarr", "--color-mode", "grayscale")
+    assert "Found 60 images belonging to 10 classes." in result.output
+    assert "60 images of 8×8×1 uint8" in result.output
+    group = zarr.open_group(tmp_path / "store.zarr", mode="r")
+    assert np.array_equal(open_images(tmp_path / "store.zarr").read(0, 60), images)
+    assert np.array_equal(group["y"][:], labels)
+    assert group["class_name"][:].tolist() == [str(k) for k in range(10)]
+    names = group["file_name"][:].tolist()
+    assert [name.partition("/")[0] for name in names] == [str(label) for label in labels]
+    assert np.array_equal(group["sample_id"][:], ids_of_paths(names))
+    assert group["images"].shards is not None
+    assert group.attrs[ATTRIBUTE]["bad_files"] == []
+    assert open_materialized(tmp_path / "store.zarr").n == 60
+    assert "nothing is wrong" in invoke("check", tmp_path / "store.zarr").output
+
+
+def test_existing_store_is_refused_and_left_alone(tmp_path):
+    root, _, _ = files.write_digits(tmp_path / "digits", 12)
+    invoke("ingest", root, tmp_path / "store.zarr")
+    assert "exists already" in invoke("ingest", root, tmp_path / "store.zarr", code=1).stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    assert "exists already" in invoke("ingest", root, tmp_path / "other", code=1).stderr
+    assert (tmp_path / "other" / "mine.txt").read_text() == "mine"
+
+
+def test_interrupted_run_is_completed(tmp_path):
+    root, images, _ = files.write_digits(tmp_path / "digits", 12)
+    store = tmp_path / "store.zarr"
+    (root / "9" / "9999.png").write_bytes(b"")
+    assert (
+        "9999.png (row 12): the file is empty"
+        in invoke("ingest", root, store, "--color-mode", "grayscale", code=1).stderr
+    )
+    Image.fromarray(images[0, ..., 0]).save(root / "9" / "9999.png")
+    invoke("ingest", root, store, "--color-mode", "grayscale")
+    assert np.array_equal(open_images(store).read(0, 12), images)
+
+
+def test_table_with_numbers_as_labels(tmp_path):
+    images, labels = (part[:20] for part in pictures.digits())
+    for i, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"{i:02}.png")
+    table = pd.DataFrame({"name": [f"{i:02}.png" for i in range(20)], "age": labels / 3})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    options = ("--x-col", "name", "--y-col", "age", "--color-mode", "grayscale", "--target-size", 16, 8)
+    invoke("ingest", tmp_path / "table.csv", tmp_path / "store.zarr", *options)
+    store = open_materialized(tmp_path / "store.zarr")
+    assert store.images.shape == (20, 16, 8, 1)
+    assert np.array_equal(store.images.read(0, 20)[:, ::2], images)
+    assert np.array_equal(store.labels, table["age"])
+    assert np.array_equal(zarr.open_group(tmp_path / "store.zarr")["sample_id"][:], np.arange(20))
+
+
+def test_folder_of_images_without_classes(tmp_path):
+    tiles = pictures.tiles(16, 5)
+    (tmp_path / "tiles").mkdir()
+    for i, tile in enumerate(tiles):
+        Image.fromarray(tile).save(tmp_path / "tiles" / f"{i}.png")
+    invoke("ingest", tmp_path / "tiles", tmp_path / "store.zarr")
+    group = zarr.open_group(tmp_path / "store.zarr")
+    assert group["file_name"][:].tolist() == [f"{i}.png" for i in range(5)]
+    assert "y" not in group
+    assert np.array_equal(group["images"][:], tiles)
+
+
+@pytest.mark.parametrize(("on_error", "rows"), [("skip", 3), ("replace", 9)])
+def test_bad_files_are_reported_and_noted_in_the_store(tmp_path, on_error, rows):
+    reasons = files.write_bad(tmp_path / "data" / "x")
+    with pytest.warns(UserWarning, match="6 of 9 image files"):
+        result = invoke("ingest", tmp_path / "data", tmp_path / "store.zarr", "--on-error", on_error)
+    for name in reasons:
+        assert f"{name} (row " in result.stderr
+    group = zarr.open_group(tmp_path / "store.zarr")
+    assert group["images"].shape[0] == rows
+    noted = group.attrs[ATTRIBUTE]
+    assert sorted(bad["path"].rpartition("/")[2] for bad in noted["bad_files"]) == sorted(reasons)
+    assert noted["on_error"] == on_error
+
+
+def test_ingest_without_anything_to_read(tmp_path):
+    assert "neither a folder nor a CSV table" in invoke("ingest", tmp_path / "no", tmp_path / "s.zarr", code=1).stderr
+    (tmp_path / "empty").mkdir()
+    with pytest.warns(UserWarning, match="no image file"):
+        assert "no images" in invoke("ingest", tmp_path / "empty", tmp_path / "s.zarr", code=1).stderr
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_check_of_a_folder_lists_every_bad_file(tmp_path):
+    reasons = files.write_bad(tmp_path / "x" / "deeper")
+    (tmp_path / "x" / "notes.txt").write_text("no image")
+    result = invoke("check", tmp_path, code=1)
+    bad = [line for line in result.output.splitlines() if line.startswith("BAD")]
+    assert len(bad) == len(reasons)
+    for name, reason in reasons.items():
+        assert any(f"/{name} (row " in line and reason in line for line in bad)
+    assert "1 files with other endings" in result.output
+    for name in reasons:
+        (tmp_path / "x" / "deeper" / name).unlink()
+    assert "nothing is wrong" in invoke("check", tmp_path).output
+
+
+def test_check_of_a_table_lists_rows(tmp_path):
+    files.write_bad(tmp_path)
+    pd.DataFrame({"filename": ["a.png", "no.png", "notes.txt", "empty.png"]}).to_csv(tmp_path / "t.csv", index=False)
+    lines = invoke("check", tmp_path / "t.csv", code=1).output.splitlines()
+    bad = [line.partition("/")[2].rpartition("/")[2] for line in lines if line.startswith("BAD")]
+    assert [line.partition(":")[0] for line in bad] == ["no.png (row 1)", "notes.txt (row 2)", "empty.png (row 3)"]
+    assert "x_col='name'" in invoke("check", tmp_path / "t.csv", "--x-col", "name", code=1).stderr
+
+
+def test_check_of_a_store_finds_missing_and_broken_pieces(tmp_path):
+    store = tmp_path / "store.zarr"
+    images = zarr.create_array(store, name="images", shape=(10, 8, 8, 1), chunks=(2, 8, 8, 1), dtype="uint8")
+    images[:] = pictures.digits()[0][:10]
+    assert "nothing is wrong" in invoke("check", store).output
+    (store / "images" / "c" / "3" / "0" / "0" / "0").unlink()
+    (store / "images" / "c" / "1" / "0" / "0" / "0").write_bytes(b"broken")
+    output = invoke("check", store, code=1).output
+    assert "1 of 5 chunks or shards are not there, the first at (6, 0, 0, 0)" in output
+    assert "cannot be read" in output
+
+
+def test_check_of_an_unfinished_store(tmp_path):
+    root, _, _ = files.write_digits(tmp_path / "digits", 12)
+    store = tmp_path / "store.zarr"
+    (root / "9" / "9999.png").write_bytes(b"")
+    invoke("ingest", root, store, code=1)
+    output = invoke("check", store, code=1).output
+    assert "the run that wrote it has not finished" in output
+    assert "1 of 1 shards have not been written" in output
+    shutil.rmtree(store / "sample_id")
+    assert "there is no array 'sample_id'" in invoke("check", store, code=1).output
+
+
+def test_check_of_nothing(tmp_path):
+    assert "no folder, table or store" in invoke("check", tmp_path / "no", code=1).stderr
