@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from daskaug.iterators import check_files, list_files
 from daskaug.iterators.base import BatchIterator
 from daskaug.iterators.table import Table
 from daskaug.materialize import find_faults, inspect_store
-from daskaug.sources import Decoding, ImageFiles, open_images
+from daskaug.sources import BlockReader, Decoding, ImageFiles, open_images
 
 Progress = Callable[[int, int], None]
 
@@ -118,34 +118,54 @@ def _check_store(target: str, progress: Progress | None) -> Findings:
     arrays = inspect_store(target)
     for array in arrays:
         kind = f"{array.pieces} pieces of {array.stored}" if array.shape else "a single value"
-        findings.facts.append(f"{array.name}: {array.shape} {array.dtype}, in {kind}")
+        findings.facts.append(f"{array.name or target}: {array.shape} {array.dtype}, in {kind}")
         if array.missing:
             findings.faults.append(
-                f"{array.name}: {array.missing} of {array.pieces} chunks or shards are not there, the first at "
+                f"{array.name or target}: {array.missing} of {array.pieces} chunks or shards are not there, the first at "
                 f"{array.first_missing}; they read as the fill value (some writers leave out chunks that hold nothing "
                 "else)"
             )
-    if any(len(array.shape) == 4 for array in arrays):
-        findings.faults += _read_all(target, progress)
+    for array in arrays:
+        if len(array.shape) == 4:
+            address = f"{target.rstrip('/')}/{array.name}" if array.name else target
+            findings.faults += _read_all(address, progress)
     return findings
 
 
-def _read_all(target: str, progress: Progress | None) -> list[str]:
+def _read_all(address: str, progress: Progress | None) -> list[str]:
     """Blocks of images that are there and cannot be decoded."""
-    images = open_images(target)
+    images = open_images(address)
     plan = images.plan(0, images.shape[0])
+    tasks: Iterator[tuple[BlockReader, tuple[Any, ...]]] = (
+        (_Attempt(images.reader(block.start, block.stop)), ()) for block in plan
+    )
     faults = []
-    # One by one: a task that fails must not keep those behind it from being looked at.
-    for block in plan:
-        task = (images.reader(block.start, block.stop), ())
-        try:
-            list(run_ordered(current_executor(), _nothing, [task], name="daskaug-check"))
-        except Exception as error:  # noqa: BLE001  whatever a broken codec raises
-            faults.append(f"images {block.start} to {block.stop} cannot be read: {error} ({type(error).__name__})")
+    for block, error in zip(
+        plan, run_ordered(current_executor(), _as_loaded, tasks, name="daskaug-check"), strict=True
+    ):
+        if error is not None:
+            faults.append(f"{address}: rows {block.start} to {block.stop} cannot be read: {error}")
         if progress is not None:
             progress(block.stop, images.shape[0])
     return faults
 
 
-def _nothing(block: Any) -> None:
-    """The pixels are not needed: that they could be read is."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Attempt(BlockReader):
+    """Loads why rows cannot be loaded, or None: a task that fails would keep those behind it from being tried."""
+
+    reader: BlockReader
+
+    def load(self) -> str | None:
+        try:
+            self.reader.load()
+        except Exception as error:  # noqa: BLE001  whatever a broken codec raises
+            return f"{error} ({type(error).__name__})"
+        return None
+
+    def __repr__(self) -> str:
+        return f"an attempt at {self.reader!r}"
+
+
+def _as_loaded(error: str | None) -> str | None:
+    return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import resource
 import shutil
 import sys
@@ -93,9 +94,13 @@ def run(out: Path, seed: int) -> None:
     assert datagen.statistics is not None
     console.print(f"mean {np.round(datagen.statistics.mean, 4)}   std {np.round(datagen.statistics.std, 4)}")
     console.print(f"ran on {current_executor().description}; peak memory {_peak_memory() / 2**20:,.0f} MiB")
-    console.print(f"store   {store}")
-    console.print(f"hash    {report.store_hash}   (the same on every machine for this seed)")
-    console.print(f"picture {sheet}")
+    for name, value in (
+        ("store", store),
+        ("source", f"{hashlib.sha256(tiles).hexdigest()}   (the photographs as decoded here)"),
+        ("hash", f"{report.store_hash}   (the same on every machine that has the same source)"),
+        ("picture", sheet),
+    ):
+        console.print(f"{name:8}{value}", soft_wrap=True, highlight=False)
 
 
 # --- the steps ---------------------------------------------------------------------------------------------------

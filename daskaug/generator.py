@@ -83,8 +83,8 @@ class ImageDataGenerator:
     rescale : float, optional
         Factor applied after augmenting. None or 0: none.
     preprocessing_function : callable, optional
-        From one image (rank 3, float) to one of the same shape, called after augmenting. If it takes an argument named
-        `rng`, it gets a NumPy generator of the sample's own.
+        From one image (rank 3, float) to one of the same shape, called after augmenting, from several threads at once.
+        If it takes an argument named `rng`, it gets a NumPy generator of the sample's own.
     data_format : {"channels_last", "channels_first"}, optional
         Where the channels are. By default as the user's keras.json says, or ``"channels_last"``.
     validation_split : float

@@ -65,7 +65,7 @@ class Reading:
             "dtype": "float32",
         }
         if source.is_dir():
-            if not any(entry.is_dir() for entry in os.scandir(source)):
+            if not any(entry.is_dir() for entry in source.iterdir()):
                 return DirectoryIterator(source, classes=["."], class_mode=None, **options)
             return DirectoryIterator(source, class_mode="sparse", **options)
         table = read_table(source)
@@ -124,8 +124,6 @@ def ingest(
     """
     refuse_existing(store, ATTRIBUTE)
     files = reading.open(source)
-    if files.n == 0:
-        raise SourceError(f"There are no images to ingest in {source}.")
     report = ImageDataGenerator(data_format="channels_last", dtype="float32").materialize(
         files, store, progress=progress
     )

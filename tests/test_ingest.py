@@ -57,17 +57,23 @@ def test_existing_store_is_refused_and_left_alone(tmp_path):
     assert (tmp_path / "other" / "mine.txt").read_text() == "mine"
 
 
-def test_interrupted_run_is_completed(tmp_path):
-    root, images, _ = files.write_digits(tmp_path / "digits", 12)
-    store = tmp_path / "store.zarr"
-    (root / "9" / "9999.png").write_bytes(b"")
-    assert (
-        "9999.png (row 12): the file is empty"
-        in invoke("ingest", root, store, "--color-mode", "grayscale", code=1).stderr
-    )
-    Image.fromarray(images[0, ..., 0]).save(root / "9" / "9999.png")
+@pytest.fixture
+def interrupted(tmp_path):
+    """Folder, store and images of a run that met a bad file, which has been mended since."""
+    root, images, _ = files.write_digits(tmp_path / "digits", 13)
+    store, path = tmp_path / "store.zarr", sorted(root.glob("*/*.png"))[2]
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    stderr = invoke("ingest", root, store, "--color-mode", "grayscale", code=1).stderr
+    assert f"{path} (row 2): the file is empty" in stderr
+    path.write_bytes(content)
+    return root, store, images
+
+
+def test_interrupted_run_is_completed(interrupted):
+    root, store, images = interrupted
     invoke("ingest", root, store, "--color-mode", "grayscale")
-    assert np.array_equal(open_images(store).read(0, 12), images)
+    assert np.array_equal(open_images(store).read(0, 13), images)
 
 
 def test_table_with_numbers_as_labels(tmp_path):
@@ -115,7 +121,7 @@ def test_ingest_without_anything_to_read(tmp_path):
     assert "neither a folder nor a CSV table" in invoke("ingest", tmp_path / "no", tmp_path / "s.zarr", code=1).stderr
     (tmp_path / "empty").mkdir()
     with pytest.warns(UserWarning, match="no image file"):
-        assert "no images" in invoke("ingest", tmp_path / "empty", tmp_path / "s.zarr", code=1).stderr
+        assert "There are no image files" in invoke("ingest", tmp_path / "empty", tmp_path / "s.zarr", code=1).stderr
     assert not (tmp_path / "s.zarr").exists()
 
 
@@ -154,11 +160,8 @@ def test_check_of_a_store_finds_missing_and_broken_pieces(tmp_path):
     assert "cannot be read" in output
 
 
-def test_check_of_an_unfinished_store(tmp_path):
-    root, _, _ = files.write_digits(tmp_path / "digits", 12)
-    store = tmp_path / "store.zarr"
-    (root / "9" / "9999.png").write_bytes(b"")
-    invoke("ingest", root, store, code=1)
+def test_check_of_an_unfinished_store(interrupted):
+    _, store, _ = interrupted
     output = invoke("check", store, code=1).output
     assert "the run that wrote it has not finished" in output
     assert "1 of 1 shards have not been written" in output

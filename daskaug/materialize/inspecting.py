@@ -24,6 +24,7 @@ class ArrayFacts:
     Attributes
     ----------
     name : str
+        Path within the store; empty where the store is the array itself.
     shape : tuple of int
     dtype : str
     stored : tuple of int
@@ -56,7 +57,7 @@ def inspect_store(store: str | Path) -> list[ArrayFacts]:
     except FileNotFoundError as error:
         raise StoreError(f"There is no Zarr store at {store}.") from error
     if isinstance(found, zarr.Array):
-        return [_facts(found.basename or str(store), found)]
+        return [_facts("", found)]
     return [_facts(name, array) for name, array in _arrays(found)]
 
 

@@ -314,6 +314,7 @@ def _difference(there: Any, now: Any) -> str:
 
 def _create(store: str, job: Job) -> zarr.Group:
     """Make the group. The manifest comes first, so that what a broken attempt leaves behind is known for what it is."""
+    contract = job.contract  # reads some images: what fails there must leave nothing behind
     try:
         group = zarr.create_group(store, zarr_format=3)
     except ContainsArrayError as error:
@@ -322,7 +323,7 @@ def _create(store: str, job: Job) -> zarr.Group:
         "format": FORMAT_VERSION,
         "complete": False,
         "laid_out": False,
-        "contract": job.contract,
+        "contract": contract,
         "source": {
             "locator": job.source.locator,
             "shape": list(job.source.shape),

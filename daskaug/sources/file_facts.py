@@ -71,6 +71,10 @@ def common_size(paths: Sequence[str]) -> tuple[int, int]:
     SourceError
         Where no header can be read, or fewer than half of the images have the same size.
     """
+    if not paths:
+        raise SourceError(
+            "There are no image files, and so no size of images either. Pass target_size=(height, width)."
+        )
     headers = look_at(read_header, paths)
     sizes = collections.Counter(header[1] for header in headers if header is not None)
     if not sizes:

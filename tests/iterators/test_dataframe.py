@@ -86,7 +86,7 @@ def test_several_outputs_cannot_be_stored_and_the_message_says_what_can(digits, 
     iterator = ImageDataGenerator().flow_from_dataframe(
         table, root, **GREY, class_mode="multi_output", y_col=["digit", "weight"]
     )
-    with pytest.raises(SourceError, match="multi_output.*y="):
+    with pytest.raises(SourceError, match=r"multi_output.*y="):
         ImageDataGenerator().materialize(iterator, tmp_path / "store.zarr")
     report = ImageDataGenerator().materialize(iterator, tmp_path / "store.zarr", y=table["digit"])
     assert report.rows == 40
@@ -112,7 +112,7 @@ def test_fewer_files_than_rows_says_how_many_why_and_which(digits, capsys):
 
 
 def test_no_files_at_all_says_where_they_were_looked_for(digits, monkeypatch):
-    root, table, _ = digits
+    _, table, _ = digits
     with pytest.warns(UserWarning, match=r"40 of 40 rows.*No row is left: there is no folder directory='/nowhere'"):
         iterator = ImageDataGenerator().flow_from_dataframe(table, "/nowhere", **GREY)
     assert list(iterator) == []
