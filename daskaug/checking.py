@@ -121,9 +121,9 @@ def _check_store(target: str, progress: Progress | None) -> Findings:
         findings.facts.append(f"{array.name or target}: {array.shape} {array.dtype}, in {kind}")
         if array.missing:
             findings.faults.append(
-                f"{array.name or target}: {array.missing} of {array.pieces} chunks or shards are not there, the first at "
-                f"{array.first_missing}; they read as the fill value (some writers leave out chunks that hold nothing "
-                "else)"
+                f"{array.name or target}: {array.missing} of {array.pieces} chunks or shards are not there, the first "
+                f"at {array.first_missing}; they read as the fill value (some writers leave out chunks that hold "
+                "nothing else)"
             )
     for array in arrays:
         if len(array.shape) == 4:

@@ -96,7 +96,7 @@ def run(out: Path, seed: int) -> None:
     console.print(f"ran on {current_executor().description}; peak memory {_peak_memory() / 2**20:,.0f} MiB")
     for name, value in (
         ("store", store),
-        ("source", f"{hashlib.sha256(tiles).hexdigest()}   (the photographs as decoded here)"),
+        ("source", f"{hashlib.sha256(tiles.data).hexdigest()}   (the photographs as decoded here)"),
         ("hash", f"{report.store_hash}   (the same on every machine that has the same source)"),
         ("picture", sheet),
     ):

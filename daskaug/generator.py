@@ -500,6 +500,9 @@ class ImageDataGenerator:
         keep_aspect_ratio: bool = False,
         *,
         on_error: str = "raise",
+        masks: str | Path | None = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
     ) -> DirectoryIterator:
         """Batches from a folder with a subfolder of image files for each class.
 
@@ -530,6 +533,11 @@ class ImageDataGenerator:
         on_error : {"raise", "skip", "replace"}
             What happens at a file that cannot be read. To leave such files out, or to put black in their place, all
             files are decoded once when the iterator is made; its `bad_files` lists them, and a warning counts them.
+        masks : path, optional
+            Folder of masks: for each image a file of the same relative path, with any image ending, read as grey
+            levels. Used as in :meth:`flow`.
+        mask_order, mask_cval
+            As in :meth:`flow`.
 
         Returns
         -------
@@ -564,6 +572,9 @@ class ImageDataGenerator:
             interpolation=interpolation,
             keep_aspect_ratio=keep_aspect_ratio,
             on_error=on_error,
+            masks=masks,
+            mask_order=mask_order,
+            mask_cval=mask_cval,
         )
 
     def flow_from_dataframe(
@@ -589,6 +600,9 @@ class ImageDataGenerator:
         *,
         keep_aspect_ratio: bool = False,
         on_error: str = "raise",
+        masks: str | None = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
         **kwargs: Any,
     ) -> DataFrameIterator:
         """Batches from image files that a dataframe names.
@@ -614,6 +628,11 @@ class ImageDataGenerator:
         target_size, color_mode, batch_size, shuffle, seed, save_to_dir, save_prefix, save_format, interpolation,
         keep_aspect_ratio, on_error
             As in :meth:`flow_from_directory`.
+        masks : str, optional
+            Column that names the mask of each image, relative to `directory`; read as grey levels. Used as in
+            :meth:`flow`.
+        mask_order, mask_cval
+            As in :meth:`flow`.
         subset : {"training", "validation"}, optional
             Part of the rows, as `validation_split` cuts them.
         validate_filenames : bool
@@ -661,6 +680,9 @@ class ImageDataGenerator:
             keep_aspect_ratio=keep_aspect_ratio,
             validate_filenames=validate_filenames,
             on_error=on_error,
+            masks=masks,
+            mask_order=mask_order,
+            mask_cval=mask_cval,
         )
 
     # --- the other two sinks -------------------------------------------------------------------------------------
@@ -703,7 +725,7 @@ class ImageDataGenerator:
         from daskaug.iterators import Masks, open_input
 
         source, columns = open_input(x, None, None, ids)
-        beside = Masks.of(masks, source, self.config, mask_order, mask_cval)
+        beside = Masks.of(_masks_of(x, masks), source, self.config, mask_order, mask_cval)
         transform = self.block_transform(seed=seeding.check_seed(seed), standardize=standardize)
         transform.check_images(source.shape[1:])
         keys, epoch = columns.ids, seeding.check_epoch(epoch)
@@ -788,7 +810,7 @@ class ImageDataGenerator:
             config=self.config,
             fitted=self._fitted,
             epochs=epochs,
-            masks=Masks.of(masks, source, self.config, mask_order, mask_cval),
+            masks=Masks.of(_masks_of(x, masks), source, self.config, mask_order, mask_cval),
         )
         return materialize(job, store, progress=progress)
 
@@ -917,3 +939,8 @@ def _checked_statistic(name: str, value: ArrayLike | None) -> NDArray[Any] | Non
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise ConfigError(f"`{name}` must be finite numbers; found {array.dtype} of shape {array.shape}.")
     return array
+
+
+def _masks_of(x: Any, masks: Any) -> Any:
+    """The masks that were given, or those of an iterator that stands for its images."""
+    return getattr(x, "masks", None) if masks is None and hasattr(x, "columns") else masks

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from daskaug.errors import ConfigError
-from daskaug.kernels.philox import philox_rows
+from daskaug.kernels.philox import philox_doubles, philox_rows
 
 SEEDING_VERSION = 1
 """Version of the mapping from (seed, epoch, purpose, operation, id) to numbers; recorded in every stored result."""
@@ -126,20 +126,31 @@ def raw_rows(
     return philox_rows(key(seed, epoch, int(purpose), int(operation)), np.asarray(ids).astype(np.uint64), width)
 
 
-def uniforms(seed: int, epoch: int, operation: Operation, ids: NDArray[Any]) -> NDArray[np.float64]:
-    """Uniform numbers in [0, 1) of each sample for one operation.
+def uniforms(seed: int, epoch: int, operations: tuple[Operation, ...], ids: NDArray[Any]) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1) of each sample for some operations.
+
+    Parameters
+    ----------
+    seed, epoch : int
+        0 to 2**32 - 1.
+    operations : tuple of Operation
+        An operation's numbers do not depend on which others are asked for.
+    ids : (b,) integers
+        As for :func:`raw_rows`.
 
     Returns
     -------
-    (b, 4) float64
+    (operations, b, 4) float64
         The upper 53 bits of each raw output, times 2**-53.
     """
-    return to_doubles(raw_rows(seed, epoch, Purpose.DRAW, operation, ids))
+    return philox_doubles(_keys(seed, epoch, operations), np.asarray(ids).astype(np.uint64))
 
 
-def to_doubles(raw: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Raw 64-bit outputs as doubles in [0, 1), exact on every machine."""
-    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+@functools.lru_cache(maxsize=64)
+def _keys(seed: int, epoch: int, operations: tuple[Operation, ...]) -> NDArray[np.uint64]:
+    """Keys of the draws of some operations, (o, 2) uint64."""
+    keys = [key(seed, epoch, int(Purpose.DRAW), int(operation)) for operation in operations]
+    return np.array(keys, np.uint64).reshape(-1, 2)
 
 
 def permutation(seed: int, epoch: int, n: int, stream: int = 0) -> NDArray[np.int64]:

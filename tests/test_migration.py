@@ -511,8 +511,13 @@ def test_whole_steps():
             fit(batches(), **steps)
     with pytest.raises(TypeError, match="float"):
         small_model().evaluate(batches(), steps=48 / 16, verbose=0)
-    fit(batches(), steps_per_epoch=48 // 16)
+    fit(batches(), steps_per_epoch=len(batches()))
     fit(batches())
+    for made in (batches(), keras_generator().flow(FLOATS, Y, batch_size=16)):
+        before = int(small_model().optimizer.iterations)
+        with pytest.warns(UserWarning, match="ran out of data"):
+            fit(made, steps_per_epoch=2, epochs=2)
+        assert int(small_model().optimizer.iterations) - before == 3  # 2, and the one that was left
 
 
 def test_zipped_generators():
@@ -538,7 +543,7 @@ def test_keras_1_names():
     for option in ({"samples_per_epoch": 48}, {"nb_epoch": 1}, {"nb_val_samples": 48}):
         with pytest.raises(TypeError, match="unexpected keyword"):
             fit(batches(), **option)
-    fit(batches(), steps_per_epoch=48 // 16, epochs=1, validation_data=batches(), validation_steps=48 // 16)
+    fit(batches(), steps_per_epoch=2, epochs=1, validation_data=batches(), validation_steps=2)
 
 
 def test_np_utils():

@@ -144,8 +144,8 @@ class Masks:
         ConfigError
             For a bad order or cval.
         """
-        if masks is None:
-            return None
+        if masks is None or isinstance(masks, Masks):
+            return masks
         source = open_images(masks)
         for axis in (0, config.row_axis, config.col_axis):
             if source.shape[axis] != images.shape[axis]:

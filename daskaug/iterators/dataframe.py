@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from daskaug.iterators.file_masks import masks_in_column
 from daskaug.iterators.files import FileColumns, FilesFlow, FilesIterator, check_class_mode, config_of
 from daskaug.iterators.numpy_array import Generator
 from daskaug.iterators.table import NO_CLASSES, Table
@@ -81,6 +82,9 @@ class DataFrameIterator(FilesIterator):
         validate_filenames: bool = True,
         *,
         on_error: str = "raise",
+        masks: str | None = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
     ) -> None:
         config = config_of(image_data_generator, data_format, dtype)
         flow = FilesFlow(
@@ -97,7 +101,7 @@ class DataFrameIterator(FilesIterator):
             on_error,
         )
         check_class_mode(class_mode, self.allowed_class_modes)
-        table = Table(os.fspath(directory or ""), x_col, y_col, weight_col, classes, class_mode)
+        table = Table(os.fspath(directory or ""), x_col, y_col, weight_col, classes, class_mode, masks)
         table.check(dataframe)
         chosen = table.select(
             dataframe, self.white_list_formats if validate_filenames else None, config.validation_split, subset
@@ -117,7 +121,8 @@ class DataFrameIterator(FilesIterator):
             dtype=config.dtype,
             outputs=chosen.outputs,
         )
-        super().__init__(chosen.filenames, directory or "", chosen.rows, columns, flow)
+        beside = masks_in_column(chosen.masks, directory, mask_order, mask_cval)
+        super().__init__(chosen.filenames, directory or "", chosen.rows, columns, flow, beside)
         if class_mode not in NO_CLASSES:
             self.classes = [chosen.numbers[row] for row in self._kept]
 

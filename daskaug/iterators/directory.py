@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug.iterators.file_masks import masks_in_folder
 from daskaug.iterators.files import FileColumns, FilesFlow, FilesIterator, check_class_mode, config_of
 from daskaug.iterators.listing import list_classes
 from daskaug.iterators.numpy_array import Generator
@@ -26,7 +27,7 @@ class DirectoryIterator(FilesIterator):
     Parameters
     ----------
     directory, target_size, color_mode, classes, class_mode, batch_size, shuffle, seed, save_to_dir, save_prefix,
-    save_format, follow_links, subset, interpolation, keep_aspect_ratio, on_error
+    save_format, follow_links, subset, interpolation, keep_aspect_ratio, on_error, masks, mask_order, mask_cval
         As in ``flow_from_directory``.
     image_data_generator : ImageDataGenerator or None
         None: the images as they are.
@@ -68,6 +69,9 @@ class DirectoryIterator(FilesIterator):
         dtype: Any = None,
         *,
         on_error: str = "raise",
+        masks: str | Path | None = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
     ) -> None:
         config = config_of(image_data_generator, data_format, dtype)
         flow = FilesFlow(
@@ -104,7 +108,8 @@ class DirectoryIterator(FilesIterator):
             num_classes=self.num_classes,
             dtype=config.dtype,
         )
-        super().__init__(listing.filenames, directory, np.arange(len(listing.filenames)), columns, flow)
+        beside = masks_in_folder(listing.filenames, masks, self.white_list_formats, mask_order, mask_cval)
+        super().__init__(listing.filenames, directory, np.arange(len(listing.filenames)), columns, flow, beside)
         self.classes = listing.classes[self._kept]
 
     @property

@@ -17,6 +17,7 @@ from daskaug.config import Config, keras_default
 from daskaug.errors import ConfigError, SourceError
 from daskaug.execution import current_executor, run_ordered
 from daskaug.iterators.columns import Columns
+from daskaug.iterators.file_masks import FileMasks
 from daskaug.iterators.numpy_array import Generator
 from daskaug.iterators.source import PictureSaver, SourceIterator
 from daskaug.planning.order import Shuffle
@@ -152,6 +153,7 @@ class FilesIterator(SourceIterator):
         What the caller calls the rows, for messages.
     columns : FileColumns
     flow : FilesFlow
+    masks : FileMasks, optional
 
     Attributes
     ----------
@@ -172,6 +174,7 @@ class FilesIterator(SourceIterator):
         row_numbers: NDArray[np.int64],
         columns: FileColumns,
         flow: FilesFlow,
+        masks: FileMasks | None = None,
     ) -> None:
         files = ImageFiles(filenames, directory, flow.decoding, row_numbers=row_numbers)
         self.bad_files: tuple[BadFile, ...] = ()
@@ -199,6 +202,7 @@ class FilesIterator(SourceIterator):
             seed_used=seed_used,
             dtype=flow.config.dtype,
             saver=PictureSaver.of(flow.save_to_dir, flow.save_prefix, flow.save_format, flow.config.data_format),
+            masks=None if masks is None else masks.beside(files, kept, row_numbers[kept], flow.config),
         )
         self.directory = directory
         self.image_data_generator = flow.generator

@@ -153,6 +153,11 @@ class SourceIterator(BatchIterator):
         return self.columns.pack(images, rows, masks)
 
     @property
+    def masks(self) -> Masks | None:
+        """The masks beside the images, if there are any."""
+        return self._masks
+
+    @property
     def _sources(self) -> list[Source]:
         """The images, and the masks where there are any."""
         return [self.source] if self._masks is None else [self.source, self._masks.source]

@@ -36,6 +36,8 @@ class Table:
     classes : sequence of str or None
         Classes that count, in the order of their indices; the others' rows are left out.
     class_mode : str or None
+    masks : str or None
+        Files of masks.
     """
 
     directory: str
@@ -44,6 +46,7 @@ class Table:
     weight_col: str | None
     classes: Sequence[str] | None
     class_mode: str | None
+    masks: str | None = None
 
     def check(self, dataframe: Any) -> None:
         """Check that the columns hold what the class mode asks for, as Keras does.
@@ -86,7 +89,8 @@ class Table:
             raise ColumnTypeError(f"Column weight_col={self.weight_col} must be numeric.")
 
     def _check_columns(self, dataframe: Any) -> None:
-        wanted = {"x_col": [self.x_col], "weight_col": [self.weight_col] if self.weight_col else []}
+        wanted = {"x_col": [self.x_col]}
+        wanted |= {name: [column] for name in ("weight_col", "masks") if (column := getattr(self, name))}
         if self.class_mode not in ("input", None):
             wanted["y_col"] = self.y_col if isinstance(self.y_col, list) else [self.y_col]
         for argument, columns in wanted.items():
@@ -143,6 +147,8 @@ class Table:
         selection = Selection(rows, [names[row] for row in rows], class_names)
         if self.weight_col:
             selection.sample_weight = np.asarray(chosen[self.weight_col].values)
+        if self.masks:
+            selection.masks = chosen[self.masks].tolist()
         if self.class_mode == "multi_output":
             selection.outputs = tuple(np.array(list(chosen[column])) for column in self.y_col)
         elif self.class_mode == "raw":
@@ -199,6 +205,8 @@ class Selection:
     sample_weight : (n,) array or None
     outputs : tuple of arrays
         What several `y_col` hold.
+    masks : list or None
+        Files of masks.
     """
 
     rows: NDArray[np.int64]
@@ -208,6 +216,7 @@ class Selection:
     y: NDArray[Any] | None = None
     sample_weight: NDArray[Any] | None = None
     outputs: tuple[NDArray[Any], ...] = ()
+    masks: list[Any] | None = None
 
 
 def indices_of(labels: Sequence[Any], class_names: Sequence[str]) -> tuple[list[Any], NDArray[Any]]:

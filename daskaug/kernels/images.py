@@ -33,7 +33,7 @@ __all__ = [
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 """What lies beside an image, in SciPy's words; ``wrap`` has a period of size - 1, as SciPy's."""
 
-_COMPILED_DTYPES = ("uint8", "uint16", "float32", "float64")
+_COMPILED_DTYPES = frozenset(map(np.dtype, (np.uint8, np.uint16, np.float32, np.float64)))
 _EXACT_IN_FLOAT32 = ("int8", "int16", "float16")
 _FARTHEST = 2.0**50  # the coordinate arithmetic of the fill modes is good up to here, and then some
 _IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -97,6 +97,9 @@ class Standardization:
     samplewise_std: bool = False
     mean: NDArray[Any] | None = None
     divisor: NDArray[Any] | None = None
+
+
+_PLAIN = Standardization()
 
 
 @functools.cache
@@ -216,7 +219,8 @@ def transform_images(
     images, index = _compilable(images, index)
     strided = strides_fit(out) and not _unsafe_overlap(images, index, out)
     target = out if strided else np.empty(out.shape, out.dtype)
-    wanted = standardization or Standardization()
+    wanted = standardization or _PLAIN
+    mean, divisor = _featurewise(wanted, out.dtype, width, channels)
     pixels, layout = flat(images)
     memory, out_layout = flat(target)
     _transform_kernel(images.dtype, out.dtype)(
@@ -233,11 +237,11 @@ def transform_images(
         np.array((resampling.cval,), out.dtype),
         np.array((1.0 if wanted.rescale is None else wanted.rescale,), out.dtype),
         (bool(wanted.samplewise_center), bool(wanted.samplewise_std)),
-        _per_element(wanted.mean, out.dtype, width, channels, "mean"),
-        _per_element(wanted.divisor, out.dtype, width, channels, "divisor"),
+        mean,
+        divisor,
         memory,
         out_layout,
-        bool(wanted.samplewise_center or wanted.samplewise_std or np.any(shifts < 0) or np.any(shifts > 0)),
+        bool(wanted.samplewise_center or wanted.samplewise_std or np.count_nonzero(shifts)),
     )
     if target is not out:
         out[...] = target
@@ -327,7 +331,7 @@ def _checked_index(index: ArrayLike, count: int) -> NDArray[np.int64]:
     given = np.asarray(index)
     if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size):
         raise ValueError(f"index must be a row of integers, not {given.dtype} of shape {given.shape}")
-    if given.size and not (given.min() >= 0 and given.max() < count):
+    if given.size and not (np.minimum.reduce(given) >= 0 and np.maximum.reduce(given) < count):
         raise IndexError(f"index must lie between 0 and {count - 1}, found {given.min()} to {given.max()}")
     return np.ascontiguousarray(given, np.int64)
 
@@ -350,6 +354,15 @@ def _checked_matrices(values: ArrayLike | None, count: int, height: int, width: 
     return matrices
 
 
+@functools.lru_cache(maxsize=32)
+def _featurewise(
+    standardization: Standardization, dtype: np.dtype[Any], width: int, channels: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Mean and divisor as the kernel takes them. Kept: for small images, making them takes longer than using them."""
+    mean = _per_element(standardization.mean, dtype, width, channels, "mean")
+    return mean, _per_element(standardization.divisor, dtype, width, channels, "divisor")
+
+
 def _per_element(
     values: NDArray[Any] | None, dtype: np.dtype[Any], width: int, channels: int, name: str
 ) -> NDArray[Any]:
@@ -364,14 +377,14 @@ def _per_element(
 
 def _compilable(images: NDArray[Any], index: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The images in a dtype and memory that the kernel reads; of others, the wanted images are converted."""
+    if images.dtype in _COMPILED_DTYPES and strides_fit(images):
+        return images, index
     if images.dtype.kind not in "buif":
         raise ValueError(f"images must be bool, integers or floats, not {images.dtype}")
     if images.dtype == np.dtype(bool):
-        images = images.view(np.uint8)
+        return _compilable(images.view(np.uint8), index)
     native = images.dtype.newbyteorder("=")
-    if native.name in _COMPILED_DTYPES and images.dtype.isnative and strides_fit(images):
-        return images, index
-    if native.name not in _COMPILED_DTYPES:
+    if native not in _COMPILED_DTYPES:
         native = np.dtype(np.float32 if native.name in _EXACT_IN_FLOAT32 else np.float64)
     return images[index].astype(native), np.arange(len(index))
 

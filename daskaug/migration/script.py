@@ -113,6 +113,8 @@ class Script:
         `fits` are calls of a generator's ``fit``, `model_calls` those of a model.
     bound : dict
         The variables that hold the generators.
+    on_the_spot : dict
+        Generators that are used where they are made, by the call of their method.
     assigned : set of str
         Everything that is assigned to, ``datagen.mean`` too.
     imports : list of (line, text)
@@ -129,6 +131,7 @@ class Script:
     model_calls: list[Call]
     fits: list[Call]
     bound: dict[Call, str]
+    on_the_spot: dict[Call, Call]
     assigned: frozenset[str]
     imports: list[tuple[int, str]]
     loops: list[tuple[int, str]]
@@ -147,7 +150,9 @@ class Script:
 
         In a function that stands above the generator, the first.
         """
-        named = [made for made in self.generators if call.receiver in (self.name_of(made), made.text)]
+        if call in self.on_the_spot:
+            return self.on_the_spot[call]
+        named = [made for made in self.generators if call.receiver == self.bound.get(made)]
         before = [made for made in named if made.line <= call.line]
         return before[-1] if before else next(iter(named), None)
 
@@ -199,26 +204,38 @@ class _Reader:
                 continue
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names += [ast.unparse(target) for target in targets]
-            made = calls.get(id(node.value))
-            if made is not None and made.method in ("ImageDataGenerator", "fit"):  # fit returns the generator
-                made = made if made.method == "ImageDataGenerator" else _made_on_the_spot(made, generators)
-            if made is not None and made.method == "ImageDataGenerator":
+            if (made := self._made_in(node.value, calls)) is not None:
                 bound[made] = ast.unparse(targets[0])
-        owners = {made.text for made in generators} | set(bound.values())
-        fits = [call for call in found if call.method == "fit" and call.receiver in owners]
+        on_the_spot = {}
+        for node in self._nodes:
+            call = calls.get(id(node))
+            if call is not None and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                made = self._made_in(node.func.value, calls)
+                if made is not None:
+                    on_the_spot[call] = made
+        own = [call for call in found if call in on_the_spot or call.receiver in bound.values()]
+        fits = [call for call in own if call.method == "fit"]
         return Script(
             is_call=_is_single_call(self._tree) and len(found) == len(generators) == 1,
             generators=generators,
             flows=[call for call in found if call.method in FLOWS],
-            image_calls=[call for call in found if call.method in IMAGE_METHODS and call.receiver in owners],
+            image_calls=[call for call in own if call.method in IMAGE_METHODS],
             model_calls=[call for call in found if call.method in MODEL_METHODS and call not in fits],
             fits=fits,
             bound=bound,
+            on_the_spot=on_the_spot,
             assigned=frozenset(names),
             imports=list(self._imports()),
             loops=list(self._endless_loops()),
             indexed=list(self._indexed(calls)),
         )
+
+    def _made_in(self, node: ast.AST, calls: dict[int, Call | None]) -> Call | None:
+        """The generator that an expression makes: ``ImageDataGenerator(...)``, perhaps with ``.fit(x)`` behind it."""
+        while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fit":
+            node = node.func.value
+        call = calls.get(id(node))
+        return call if call is not None and call.method == "ImageDataGenerator" else None
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
@@ -345,11 +362,6 @@ def _constants(nodes: list[ast.AST]) -> dict[str, ast.expr]:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             values[node.targets[0].id] = node.value
     return {name: value for name, value in values.items() if bound[name] == 1}
-
-
-def _made_on_the_spot(fit: Call, generators: list[Call]) -> Call | None:
-    """The generator in ``ImageDataGenerator(...).fit(x)``."""
-    return next((made for made in generators if fit.receiver == made.text), None)
 
 
 def _is_single_call(tree: ast.Module) -> bool:

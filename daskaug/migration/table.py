@@ -298,15 +298,15 @@ EDITS = (
         "whole_steps",
         Kind.EDIT,
         "`steps_per_epoch=len(x) / 32`, `validation_steps=...`, `steps=...`",
-        "`steps_per_epoch=len(x) // 32`; or leave it out: the iterator knows its length",
-        "TypeError: a float where an integer belongs",
+        "nothing, as the iterator knows its length; or a whole number, `steps_per_epoch=len(batches)`",
+        "TypeError: a float where an integer belongs. With fewer steps than batches, every second epoch ends early",
     ),
     Row(
         "zipped_generators",
         Kind.EDIT,
         "`model.fit(zip(images, masks), ...)`",
-        "`model.fit((pair for pair in zip(images, masks)), ...)`; or one iterator with `masks=`",
-        "ValueError: unrecognized data type",
+        "`model.fit((pair for pair in zip(images, masks)), shuffle=False, ...)`; or one iterator with `masks=`",
+        "ValueError: unrecognized data type. Without `shuffle=False` it warns that a generator cannot be shuffled",
     ),
     Row(
         "fit_workers",
@@ -319,7 +319,7 @@ EDITS = (
         "keras_1_names",
         Kind.EDIT,
         "`samples_per_epoch=2000, nb_epoch=50, nb_val_samples=800`",
-        "`steps_per_epoch=2000 // 32, epochs=50, validation_steps=800 // 32`",
+        "`epochs=50`, and steps only if they are fewer than the batches there are: `steps_per_epoch=60`",
         "TypeError: unexpected keyword",
     ),
     Row(

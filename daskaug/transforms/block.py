@@ -375,7 +375,8 @@ def _broadcasts(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> bool:
         return False
 
 
-def _flips(draws: Draws) -> NDArray[np.bool_] | None:
-    if not (draws.flip_horizontal.any() or draws.flip_vertical.any()):
-        return None
-    return np.stack([draws.flip_horizontal, draws.flip_vertical], axis=1)
+def _flips(draws: Draws) -> NDArray[np.bool_]:
+    """(b, 2) bool: horizontal, vertical."""
+    flips = np.empty((len(draws), 2), np.bool_)
+    flips[:, 0], flips[:, 1] = draws.flip_horizontal, draws.flip_vertical
+    return flips

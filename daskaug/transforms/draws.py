@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from daskaug.config import Config, ShiftRange
 from daskaug.seeding import Operation
 
 Floats = NDArray[np.float64]
-Uniforms = Callable[[Operation], Floats]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,46 +97,63 @@ def draw(config: Config, size: tuple[int, int], seed: int, epoch: int, ids: NDAr
         Sample ids.
     """
 
-    def uniforms(operation: Operation) -> Floats:
-        return seeding.uniforms(seed, epoch, operation, ids)
+    operations = _switched_on(config)
+    numbers = dict(zip(operations, seeding.uniforms(seed, epoch, operations, ids), strict=True))  # (b, 4) each
+    b = len(ids)
 
     def symmetric(extent: float, operation: Operation) -> Floats:
-        return _between(-extent, extent, uniforms(operation)[:, 0]) if extent else np.zeros(len(ids))
+        return _between(-extent, extent, numbers[operation][:, 0]) if extent else np.zeros(b)
 
-    if config.zoom_range == (1, 1):
-        zoom = np.ones((2, len(ids)))
-    else:
-        zoom = _between(*config.zoom_range, uniforms(Operation.ZOOM)[:, :2].T)
-    none = np.zeros(len(ids), np.bool_)
+    def shift(extent: ShiftRange, pixels: int, operation: Operation) -> Floats:
+        return _shift(extent, pixels, numbers[operation]) if extent else np.zeros(b)
+
+    def coin(operation: Operation) -> NDArray[np.bool_]:
+        return numbers[operation][:, 0] < 0.5 if operation in numbers else np.zeros(b, np.bool_)
+
+    zoom = np.ones((2, b))
+    if Operation.ZOOM in numbers:
+        zoom = _between(*config.zoom_range, numbers[Operation.ZOOM][:, :2].T)
+    channel_shift = brightness = None
+    if config.channel_shift_range:
+        channel_shift = symmetric(config.channel_shift_range, Operation.CHANNEL_SHIFT)
+    if config.brightness_range is not None:
+        brightness = _between(*config.brightness_range, numbers[Operation.BRIGHTNESS][:, 0])
     return Draws(
         theta=symmetric(config.rotation_range, Operation.ROTATION),
-        tx=_draw_shift(config.height_shift_range, size[0], Operation.HEIGHT_SHIFT, uniforms, len(ids)),
-        ty=_draw_shift(config.width_shift_range, size[1], Operation.WIDTH_SHIFT, uniforms, len(ids)),
+        tx=shift(config.height_shift_range, size[0], Operation.HEIGHT_SHIFT),
+        ty=shift(config.width_shift_range, size[1], Operation.WIDTH_SHIFT),
         shear=symmetric(config.shear_range, Operation.SHEAR),
         zx=zoom[0],
         zy=zoom[1],
-        flip_horizontal=uniforms(Operation.HORIZONTAL_FLIP)[:, 0] < 0.5 if config.horizontal_flip else none,
-        flip_vertical=uniforms(Operation.VERTICAL_FLIP)[:, 0] < 0.5 if config.vertical_flip else none,
-        channel_shift_intensity=(
-            symmetric(config.channel_shift_range, Operation.CHANNEL_SHIFT) if config.channel_shift_range else None
-        ),
-        brightness=(
-            _between(*config.brightness_range, uniforms(Operation.BRIGHTNESS)[:, 0])
-            if config.brightness_range is not None
-            else None
-        ),
+        flip_horizontal=coin(Operation.HORIZONTAL_FLIP),
+        flip_vertical=coin(Operation.VERTICAL_FLIP),
+        channel_shift_intensity=channel_shift,
+        brightness=brightness,
     )
+
+
+def _switched_on(config: Config) -> tuple[Operation, ...]:
+    """The operations that need random numbers."""
+    wanted = {
+        Operation.ROTATION: config.rotation_range,
+        Operation.HEIGHT_SHIFT: config.height_shift_range,
+        Operation.WIDTH_SHIFT: config.width_shift_range,
+        Operation.SHEAR: config.shear_range,
+        Operation.ZOOM: config.zoom_range != (1, 1),
+        Operation.HORIZONTAL_FLIP: config.horizontal_flip,
+        Operation.VERTICAL_FLIP: config.vertical_flip,
+        Operation.CHANNEL_SHIFT: config.channel_shift_range,
+        Operation.BRIGHTNESS: config.brightness_range is not None,
+    }
+    return tuple(operation for operation, is_on in wanted.items() if is_on)
 
 
 def _between(low: float, high: float, uniform: Floats) -> Floats:
     return low + (high - low) * uniform
 
 
-def _draw_shift(extent: ShiftRange, pixels: int, operation: Operation, uniforms: Uniforms, b: int) -> Floats:
+def _shift(extent: ShiftRange, pixels: int, columns: Floats) -> Floats:
     """A shift in pixels: column 0 of the operation's row picks the amount, column 1 the sign."""
-    if not extent:
-        return np.zeros(b)
-    columns = uniforms(operation)
     if isinstance(extent, float):
         shift = _between(-extent, extent, columns[:, 0])
         return shift * pixels if extent < 1 else shift

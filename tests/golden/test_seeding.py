@@ -86,13 +86,13 @@ def test_rows_are_those_of_numpys_philox(seed, epoch, start, count, width):
 def test_a_row_does_not_depend_on_its_company(ids, data):
     ids = np.array(ids, np.uint64)
     order = np.array(data.draw(st.permutations(range(len(ids)))))
-    together = seeding.uniforms(1, 2, Operation.ZOOM, ids)
-    assert np.array_equal(seeding.uniforms(1, 2, Operation.ZOOM, ids[order]), together[order])
-    assert np.array_equal(seeding.uniforms(1, 2, Operation.ZOOM, ids[:1]), together[:1])
+    together = seeding.uniforms(1, 2, (Operation.ZOOM,), ids)[0]
+    assert np.array_equal(seeding.uniforms(1, 2, (Operation.ZOOM,), ids[order])[0], together[order])
+    assert np.array_equal(seeding.uniforms(1, 2, (Operation.ZOOM,), ids[:1])[0], together[:1])
 
 
 def test_uniforms_fill_the_half_open_unit_interval_evenly():
-    found = seeding.uniforms(3, 0, Operation.ROTATION, np.arange(50_000))
+    found = seeding.uniforms(3, 0, (Operation.ROTATION,), np.arange(50_000))[0]
     assert found.min() >= 0
     assert found.max() < 1
     counts, _ = np.histogram(found, bins=20, range=(0, 1))

@@ -98,10 +98,10 @@ def test_sample_id_is_a_hash_of_the_path_below_the_root(digits, tmp_path):
 
 def test_a_name_that_is_no_utf8_is_a_name(tmp_path):
     (tmp_path / "x").mkdir()
-    path = os.path.join(os.fsencode(tmp_path / "x"), b"caf\xe9.png")
+    path = os.path.join(os.fsencode(tmp_path / "x"), b"\xe9t\xe9.png")
     Image.fromarray(pictures.tiles(8, 1)[0]).save(os.fsdecode(path))
     iterator = ImageDataGenerator().flow_from_directory(tmp_path, target_size=(8, 8))
-    assert int(iterator.ids[0]) == int.from_bytes(hashlib.sha256(b"x/caf\xe9.png").digest()[:8], "little")
+    assert int(iterator.ids[0]) == int.from_bytes(hashlib.sha256(b"x/\xe9t\xe9.png").digest()[:8], "little")
     assert next(iterator)[0].shape == (1, 8, 8, 3)
 
 
@@ -264,3 +264,37 @@ def test_pickled_iterator_goes_on(digits):
         assert np.array_equal(x, copied_x)
         assert np.array_equal(y, copied_y)
     assert copy.filenames == iterator.filenames
+
+
+def test_workers_of_a_cluster_give_the_same(bad, tmp_path_factory):
+    from distributed import Client, LocalCluster
+
+    root, _ = bad
+    files.write_classes(root)
+    datagen = ImageDataGenerator(rotation_range=30, featurewise_center=True)
+    flow = {"target_size": (20, 20), "seed": 8, "batch_size": 5, "on_error": "replace"}
+
+    def everything():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with pytest.warns(UserWarning, match="image files cannot be read and are replaced by black"):
+                iterator = datagen.flow_from_directory(root, **flow)
+        datagen.fit(iterator)
+        iterator = datagen.flow_from_directory(root, **flow | {"on_error": "raise"}, classes=["cat", "dog"])
+        batches = [x for x, _ in iterator.one_epoch()]
+        return datagen.mean, np.concatenate(batches), datagen.augment(iterator, seed=8).compute(), iterator.ids
+
+    here = everything()
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            dashboard_address=None,
+            local_directory=tmp_path_factory.mktemp("workers"),
+        ) as local,
+        Client(local),
+    ):
+        there = everything()
+    for one, other in zip(here, there, strict=True):
+        assert np.array_equal(one, other)

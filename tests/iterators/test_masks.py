@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
+from PIL import Image
 
 from daskaug import ImageDataGenerator, open_materialized
 from daskaug.errors import ConfigError, SourceError
@@ -129,3 +131,84 @@ def test_overridden_draws_move_the_masks_too():
 def test_masks_that_do_not_fit_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         generator().flow(X, **options)
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """The images and masks as PNG files in two folders of the same structure."""
+    for number in range(40):
+        for kind, pixels in (("images", X[number]), ("masks", MASKS[number, :, :, 0])):
+            folder = tmp_path / kind / f"class{number % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            ending = "png" if kind == "images" else "tif"
+            Image.fromarray(pixels).save(folder / f"{number:02d}.{ending}")
+    return tmp_path
+
+
+PLAIN = {"rotation_range": 40, "zoom_range": 0.3, "horizontal_flip": True, "fill_mode": "reflect"}
+
+
+def test_masks_in_a_folder_beside_the_images(folders, capsys):
+    options = {"target_size": (32, 32), "class_mode": None, "batch_size": 7, "seed": 3}
+    both = ImageDataGenerator(**PLAIN).flow_from_directory(folders / "images", masks=folders / "masks", **options)
+    alone = ImageDataGenerator(**PLAIN).flow_from_directory(folders / "images", **options)
+    order = both.index_array
+    rows = np.array([int(name[-6:-4]) for name in both.filenames])[order]
+    pairs = [next(both) for _ in range(len(both))]
+    assert np.array_equal(np.concatenate([x for x, _ in pairs]), np.concatenate(list(alone.one_epoch())))
+    masks = np.concatenate([masks for _, masks in pairs])
+    assert masks.dtype == np.uint8
+    direct = ImageDataGenerator(**PLAIN, interpolation_order=0, dtype="uint8").flow(
+        MASKS[rows], ids=both.ids[order], batch_size=40, shuffle=False, seed=3
+    )
+    assert np.array_equal(masks, next(direct))
+    with_labels = ImageDataGenerator(**PLAIN).flow_from_directory(
+        folders / "images", masks=folders / "masks", target_size=(32, 32), class_mode="sparse"
+    )
+    _, (labels, beside) = next(with_labels)
+    assert labels.shape == (32,)
+    assert beside.shape == (32, 32, 32, 1)
+
+
+def test_masks_in_a_column_of_a_dataframe(folders):
+    names = [f"class{number % 2}/{number:02d}" for number in range(40)]
+    table = pd.DataFrame(
+        {
+            "image": [f"images/{name}.png" for name in names],
+            "mask": [f"masks/{name}.tif" for name in names],
+        }
+    )
+    (folders / "images" / "class0" / "04.png").write_bytes(b"broken")
+    with pytest.warns(UserWarning, match="1 of 40 image files cannot be read"):
+        batches = ImageDataGenerator().flow_from_dataframe(
+            table, folders, x_col="image", masks="mask", target_size=(32, 32), class_mode=None, shuffle=False,
+            batch_size=40, on_error="skip",
+        )  # fmt: skip
+    x, masks = next(batches)
+    kept = [number for number in range(40) if number != 4]
+    assert np.array_equal(x, X[kept].astype(np.float32))
+    assert np.array_equal(masks, MASKS[kept])  # the mask of the skipped image is skipped with it
+
+
+def test_masks_of_files_reach_the_other_sinks(folders, tmp_path):
+    options = {"target_size": (32, 32), "class_mode": "sparse", "shuffle": False}
+    files = ImageDataGenerator().flow_from_directory(folders / "images", masks=folders / "masks", **options)
+    made = ImageDataGenerator(**PLAIN)
+    images, masks = made.augment(files, seed=2)
+    made.materialize(files, tmp_path / "m.zarr", seed=2)
+    group = zarr.open_group(tmp_path / "m.zarr", mode="r")
+    assert np.array_equal(group["masks"][:], masks.compute(scheduler="threads"))
+    assert images.shape == X.shape
+
+
+def test_missing_masks_are_counted(folders):
+    (folders / "masks" / "class0" / "06.tif").unlink()
+    with pytest.raises(SourceError, match=r"1 of 40 images have no mask.*class0/06\.png"):
+        ImageDataGenerator().flow_from_directory(folders / "images", masks=folders / "masks")
+    with pytest.raises(ConfigError, match="masks='nothing' is no column"):
+        ImageDataGenerator().flow_from_dataframe(
+            pd.DataFrame({"filename": ["a.png"]}), masks="nothing", class_mode=None
+        )

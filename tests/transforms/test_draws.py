@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from daskaug.config import Config
 from daskaug.seeding import Operation, uniforms
-from daskaug.transforms.affine import matrices, sine_cosine
+from daskaug.transforms.affine import matrices
 from daskaug.transforms.draws import Draws, draw
+from tests.transforms import in_numpy
 
 EVERYTHING = {
     "rotation_range": 20,
@@ -111,24 +112,47 @@ def test_dictionaries_and_back():
         assert np.array_equal(getattr(again, name), values)
 
 
+def sine_cosine(degrees):
+    """From the matrices of rotations, which hold nothing else."""
+    found = matrices(Draws.from_dicts([{"theta": angle} for angle in degrees]), (1, 1))
+    return found[:, 0, 1], found[:, 1, 1]
+
+
 @given(st.floats(-1e6, 1e6))
 def test_sine_and_cosine(degrees):
-    sine, cosine = sine_cosine(np.array([degrees]))
+    (sine, _), (cosine, _) = sine_cosine([degrees, 1.0])  # the second one turns, so that there are matrices
     # The oracle gets the angle within one turn, where degrees turn into radians without loss.
     exact = np.deg2rad(np.longdouble(np.fmod(degrees, 360.0)))
-    assert abs(sine[0] - np.sin(exact)) < 4e-16
-    assert abs(cosine[0] - np.cos(exact)) < 4e-16
+    assert abs(sine - np.sin(exact)) < 4e-16
+    assert abs(cosine - np.cos(exact)) < 4e-16
 
 
 def test_quarter_turns_are_exact():
-    sine, cosine = sine_cosine(np.array([0.0, 90, 180, 270, 360, -90]))
+    sine, cosine = sine_cosine([0.0, 90, 180, 270, 360, -90])
     assert sine.tolist() == [0, 1, 0, -1, 0, -1]
     assert cosine.tolist() == [1, 0, -1, 0, 1, 0]
 
 
+PARAMETERS = st.fixed_dictionaries(
+    {"theta": st.floats(-1e6, 1e6), "shear": st.sampled_from([0.0, 10.0, -90.0, 200.0]) | st.floats(-1e3, 1e3)}
+    | dict.fromkeys(("tx", "ty"), st.sampled_from([0.0, -0.0, 3.0]) | st.floats(-1e3, 1e3))
+    | dict.fromkeys(("zx", "zy"), st.sampled_from([1.0, 0.5]) | st.floats(0.01, 100))
+)
+
+
+@given(st.lists(PARAMETERS, min_size=1, max_size=5), st.tuples(st.integers(1, 1000), st.integers(1, 1000)))
+def test_matrices_have_the_bits_of_the_formula_in_numpy(parameters, size):
+    draws = Draws.from_dicts([*parameters, {}])
+    found, expected = matrices(draws, size), in_numpy.matrices(draws, size)
+    if expected is None:
+        assert found is None
+    else:
+        assert found.tobytes() == expected.tobytes()
+
+
 def test_columns_of_an_operation_are_as_documented():
     """Column 0 picks the amount and column 1 the sign: part of the contract of stored results."""
-    columns = uniforms(9, 4, Operation.HEIGHT_SHIFT, IDS[:200])
+    columns = uniforms(9, 4, (Operation.HEIGHT_SHIFT,), IDS[:200])[0]
     tx = draw(Config(height_shift_range=[1, 2, 3, 4]), (8, 8), 9, 4, IDS[:200]).tx
     assert np.array_equal(np.abs(tx), np.floor(columns[:, 0] * 4) + 1)
     assert np.array_equal(tx > 0, columns[:, 1] >= 0.5)
