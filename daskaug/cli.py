@@ -136,6 +136,19 @@ def migrate(
         typer.echo(explain_file(call) if call.endswith(".py") else explain(call))
 
 
+@app.command()
+def warmup() -> None:
+    """Compile the kernels, or load them from the cache, so that the first batch need not."""
+    from daskaug.kernels.compile import cache_directory
+    from daskaug.kernels.warming import warm
+
+    total = 0.0
+    for name, seconds in warm():
+        typer.echo(f"{name:16}{seconds:6.2f} s")
+        total += seconds
+    typer.echo(f"{'all':16}{total:6.2f} s   {cache_directory()}")
+
+
 @contextlib.contextmanager
 def _reported(command: str) -> Iterator[None]:
     """An error on purpose as one line, and exit code 1."""

@@ -96,7 +96,6 @@ def draw(config: Config, size: tuple[int, int], seed: int, epoch: int, ids: NDAr
     ids : (b,) integers
         Sample ids.
     """
-
     operations = _switched_on(config)
     numbers = dict(zip(operations, seeding.uniforms(seed, epoch, operations, ids), strict=True))  # (b, 4) each
     b = len(ids)

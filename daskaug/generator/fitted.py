@@ -1,0 +1,117 @@
+"""What a generator has fitted, or was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from daskaug.errors import ConfigError, NotFittedError
+from daskaug.generator.options import Options
+from daskaug.statistics import Statistics
+from daskaug.transforms.block import FittedArrays
+
+
+class Fitted(Options):
+    """Statistics of a generator: settable, checked, saved and loaded."""
+
+    @property
+    def mean(self) -> NDArray[Any] | None:
+        """Mean of each channel, after rescaling; None before :meth:`fit`."""
+        return self._statistic("mean", self.config.featurewise_center)
+
+    @mean.setter
+    def mean(self, value: ArrayLike | None) -> None:
+        self._assigned["mean"] = _checked_statistic("mean", value)
+
+    @property
+    def std(self) -> NDArray[Any] | None:
+        """Standard deviation of each channel, after rescaling; None before :meth:`fit`."""
+        return self._statistic("std", self.config.featurewise_std_normalization)
+
+    @std.setter
+    def std(self, value: ArrayLike | None) -> None:
+        self._assigned["std"] = _checked_statistic("std", value)
+
+    @property
+    def zca_whitening_matrix(self) -> NDArray[Any] | None:
+        """ZCA matrix for flattened images; None before :meth:`fit`."""
+        if "zca_whitening_matrix" in self._assigned:
+            return self._assigned["zca_whitening_matrix"]
+        whitening = None if self.statistics is None else self.statistics.whitening
+        if whitening is not None:
+            self._assigned["zca_whitening_matrix"] = whitening.matrix()
+        return self._assigned.get("zca_whitening_matrix")
+
+    @zca_whitening_matrix.setter
+    def zca_whitening_matrix(self, value: ArrayLike | None) -> None:
+        matrix = _checked_statistic("zca_whitening_matrix", value)
+        if matrix is not None and (matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]):
+            raise ConfigError(
+                "`zca_whitening_matrix` must be square, (d, d) with d = height * width * channels; "
+                f"found shape {matrix.shape}."
+            )
+        self._assigned["zca_whitening_matrix"] = matrix
+
+    def _statistic(self, name: str, is_used: bool) -> NDArray[Any] | None:
+        from daskaug.fitting import as_image_shape
+
+        if name in self._assigned:
+            return self._assigned[name]
+        if self.statistics is None or not is_used:
+            return None
+        return as_image_shape(getattr(self.statistics, name), self.config)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted statistics to one file (NPZ, readable with NumPy alone).
+
+        Raises
+        ------
+        NotFittedError
+            Where there are none.
+        """
+        if self._assigned.keys() - {"zca_whitening_matrix"}:
+            raise ConfigError(
+                f"{', '.join(sorted(self._assigned))} were assigned and not fitted, and a file of statistics holds "
+                "what was fitted. Save the arrays themselves (numpy.savez), or fit again."
+            )
+        if self.statistics is None:
+            raise NotFittedError(f"There is nothing to save to {path}: call `datagen.fit(x)` first.")
+        self.statistics.save(path)
+
+    def load(self, path: str | Path) -> Self:
+        """Take the statistics that :meth:`save` wrote.
+
+        Returns
+        -------
+        Self
+            Itself.
+        """
+        statistics = Statistics.load(path)
+        for name in ("data_format", "rescale"):
+            there, here = getattr(statistics, name), getattr(self.config, name) or None
+            # Integer images are reduced raw and the factor noted; others may have been rescaled before they were.
+            unknown = name == "rescale" and there is None and not np.issubdtype(statistics.dtype, np.integer)
+            if there != here and not unknown:
+                raise ConfigError(
+                    f"The statistics in {path} were fitted with {name}={there!r}, and this generator has "
+                    f"{name}={here!r}: they would be wrong for its images. Use the same option, or fit again."
+                )
+        self.statistics = statistics
+        self._assigned.clear()
+        return self
+
+    @property
+    def _fitted(self) -> FittedArrays:
+        return FittedArrays(self.mean, self.std, self.zca_whitening_matrix)
+
+
+def _checked_statistic(name: str, value: ArrayLike | None) -> NDArray[Any] | None:
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ConfigError(f"`{name}` must be finite numbers; found {array.dtype} of shape {array.shape}.")
+    return array

@@ -1,0 +1,359 @@
+"""The facade: Keras' ``ImageDataGenerator``, over sources of any size."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from daskaug import seeding
+from daskaug.config import DTYPES, Config
+from daskaug.errors import ConfigError, SourceError
+from daskaug.generator.flows import Flows
+from daskaug.transforms.masks import MaskTransform, PairTransform
+
+if TYPE_CHECKING:
+    from daskaug.materialize import Report
+    from daskaug.sources import Source
+
+
+class ImageDataGenerator(Flows):
+    """Augments and standardises batches of images; fits the statistics it needs out-of-core.
+
+    A drop-in replacement for Keras' class of this name: the same arguments in the same order with the same defaults.
+    Where Keras takes a NumPy array, every method here also takes a Zarr array, a path or URL of one, or a dask array.
+
+    Parameters
+    ----------
+    featurewise_center : bool
+        Subtract the mean of each channel over the data set. Needs :meth:`fit`.
+    samplewise_center : bool
+        Subtract the mean of each image.
+    featurewise_std_normalization : bool
+        Divide by the standard deviation of each channel over the data set, plus 1e-6. Needs :meth:`fit`.
+    samplewise_std_normalization : bool
+        Divide each image by its standard deviation, plus 1e-6.
+    zca_whitening : bool
+        Multiply by the ZCA matrix. Needs :meth:`fit`; switches `featurewise_center` on and
+        `featurewise_std_normalization` off.
+    zca_epsilon : float
+        Added to the singular values before they are inverted.
+    rotation_range : float
+        Degrees; angles are drawn from -rotation_range to rotation_range.
+    width_shift_range, height_shift_range : float, int or 1-D array-like
+        A float below 1 is a fraction of the size, a larger one pixels; an int n draws whole pixels from
+        -(n - 1) to n - 1; an array-like gives the amounts to choose from, with a random sign.
+    brightness_range : pair of float, optional
+        Range of the factor. Results are clipped to the range of the source's dtype; floats are not clipped unless
+        `value_range` says to what. An alpha channel is left alone.
+    shear_range : float
+        Degrees.
+    zoom_range : float or pair of float
+        ``[1 - zoom_range, 1 + zoom_range]`` or the range of the factors itself; one factor for each direction.
+    channel_shift_range : float
+        In grey levels; the amount is added to all channels, and the result clipped to the image's own range.
+    fill_mode : {"constant", "nearest", "reflect", "wrap"}
+        What lies outside the image: ``cval``, the nearest pixel, the mirrored image, or the image again.
+    cval : float
+        Value outside the image for ``fill_mode="constant"``.
+    horizontal_flip, vertical_flip : bool
+        Flip every other image, at random.
+    rescale : float, optional
+        Factor applied after augmenting. None or 0: none.
+    preprocessing_function : callable, optional
+        From one image (rank 3, float) to one of the same shape, called after augmenting, from several threads at once.
+        If it takes an argument named `rng`, it gets a NumPy generator of the sample's own.
+    data_format : {"channels_last", "channels_first"}, optional
+        Where the channels are. By default as the user's keras.json says, or ``"channels_last"``.
+    validation_split : float
+        Share of the rows, from the first, that are for validation; 0 to 1.
+    interpolation_order : int
+        Order of the spline, 0 to 5: 0 nearest, 1 bilinear.
+    dtype : str or dtype, optional
+        Of the results. By default as the user's keras.json says, or ``"float32"``. Integer types round half to even
+        and saturate.
+    compat : {None, "keras"}
+        ``"keras"`` replays Keras' own arithmetic and random numbers.
+    value_range : pair of float, optional
+        Lowest and highest possible pixel, for brightness of float images.
+
+    Attributes
+    ----------
+    mean, std : (1, 1, c) or (c, 1, 1) float64 array, or None
+        Fitted, or assigned: anything that broadcasts to an image.
+    zca_whitening_matrix : (d, d) array or None
+        Fitted, or assigned; ``d = height * width * channels``.
+    statistics : Statistics or None
+        All that was fitted.
+    config : Config
+        The checked options.
+
+    Raises
+    ------
+    ConfigError
+        For a value that cannot work, naming the argument.
+
+    Notes
+    -----
+    The pixels of a sample depend on (seed, epoch, sample id, operation) and on nothing else; see the documentation on
+    reproducibility.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daskaug import ImageDataGenerator
+    >>> x = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+    >>> datagen = ImageDataGenerator(featurewise_center=True, rotation_range=20, horizontal_flip=True).fit(x)
+    >>> batch, labels = next(datagen.flow(x, [0, 1, 0, 1], batch_size=2, seed=1))
+    >>> batch.shape, batch.dtype, labels.shape
+    ((2, 8, 8, 3), dtype('float32'), (2,))
+    """
+
+    def __init__(
+        self,
+        featurewise_center: bool = False,
+        samplewise_center: bool = False,
+        featurewise_std_normalization: bool = False,
+        samplewise_std_normalization: bool = False,
+        zca_whitening: bool = False,
+        zca_epsilon: float = 1e-6,
+        rotation_range: float = 0,
+        width_shift_range: float | ArrayLike = 0.0,
+        height_shift_range: float | ArrayLike = 0.0,
+        brightness_range: tuple[float, float] | None = None,
+        shear_range: float = 0.0,
+        zoom_range: float | tuple[float, float] = 0.0,
+        channel_shift_range: float = 0.0,
+        fill_mode: str = "nearest",
+        cval: float = 0.0,
+        horizontal_flip: bool = False,
+        vertical_flip: bool = False,
+        rescale: float | None = None,
+        preprocessing_function: Callable[..., Any] | None = None,
+        data_format: str | None = None,
+        validation_split: float = 0.0,
+        interpolation_order: int = 1,
+        dtype: Any = None,
+        *,
+        compat: str | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
+        given = locals()
+        self._set_up(Config(**{field.name: given[field.name] for field in dataclasses.fields(Config)}))
+
+    # --- fitting -------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        augment: bool = False,
+        rounds: int = 1,
+        seed: int | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Self:
+        """Fit mean, std and the ZCA matrix, whichever the options need, reading the images once and block by block.
+
+        Parameters
+        ----------
+        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method
+            Images of rank 4. An iterator stands for the images it iterates over.
+        augment : bool
+            Fit on augmented images.
+        rounds : int
+            With `augment`: how many epochs of augmented images.
+        seed : int, optional
+            With `augment`: the draws are those of ``flow(..., seed=seed)`` in its first `rounds` epochs.
+        progress : callable, optional
+            Called as ``progress(images done, images in all)`` after each block.
+
+        Returns
+        -------
+        Self
+            Itself.
+
+        Raises
+        ------
+        SourceError
+            For data that are no images of rank 4, or no images at all.
+        ConfigError
+            For bad arguments.
+
+        Notes
+        -----
+        Sums over integer images are exact; for floats they are added along a tree that depends on the sample index
+        alone. Either way the result has the same bits for any chunking and any number of workers.
+        """
+        from daskaug.fitting import fit_statistics
+        from daskaug.iterators import warn_about_channels
+
+        if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 1:
+            raise ConfigError(f"`rounds` must be an integer, 1 or more. Received: rounds={rounds!r}.")
+        source, rows, ids = self._fit_input(x)
+        if rows[1] - rows[0] == 0:
+            raise SourceError(
+                f"There is nothing to fit on: `x` has shape {tuple(source.shape)} and rows {rows[0]} to {rows[1]} of "
+                "it were asked for. At least one image is needed."
+            )
+        warn_about_channels(source.shape, self.config.data_format, "`.fit()`")
+        statistics = fit_statistics(
+            source,
+            self.config,
+            self.block_transform,
+            rows=rows,
+            ids=ids,
+            augment=bool(augment),
+            rounds=int(rounds),
+            seed=None if seed is None else seeding.check_seed(seed),
+            progress=progress,
+        )
+        self.statistics = statistics
+        self._assigned.clear()
+        return self
+
+    def _fit_input(self, x: Any) -> tuple[Source, tuple[int, int], Any]:
+        from daskaug.iterators import SourceIterator, sample_ids
+        from daskaug.sources import open_images
+
+        if isinstance(x, SourceIterator):
+            return x.source, x._rows, x.columns.ids
+        source = open_images(x)
+        return source, (0, source.shape[0]), sample_ids(None, source.shape[0])
+
+    # --- the other two sinks -------------------------------------------------------------------------------------
+
+    def augment(
+        self,
+        x: Any,
+        *,
+        seed: int,
+        epoch: int = 0,
+        standardize: bool = True,
+        ids: ArrayLike | None = None,
+        masks: Any = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
+    ) -> Any:
+        """The augmented images of one epoch as a lazy dask array.
+
+        Parameters
+        ----------
+        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method
+            Images of rank 4. An iterator stands for the images it iterates over, with their sample ids.
+        seed : int
+            Of the draws; the pixels are those that ``flow(x, seed=seed)`` yields in that epoch.
+        epoch : int
+        standardize : bool
+            Standardise as well.
+        ids : (n,) integers, optional
+            Sample ids; by default the row in `x`.
+        masks, mask_order, mask_cval
+            As in :meth:`flow`.
+
+        Returns
+        -------
+        dask.array.Array, or a pair of them
+            Of the shape of `x` and the generator's dtype, chunked along the samples; with `masks` also these. Nothing
+            is computed.
+        """
+        from daskaug.execution.lazy import map_blocks
+        from daskaug.iterators import Masks, open_input
+
+        source, columns = open_input(x, None, None, ids)
+        beside = Masks.of(_masks_of(x, masks), source, self.config, mask_order, mask_cval)
+        transform = self.block_transform(seed=seeding.check_seed(seed), standardize=standardize)
+        transform.check_images(source.shape[1:])
+        keys, epoch = columns.ids, seeding.check_epoch(epoch)
+        images = map_blocks(source, transform, keys, epoch, np.dtype(self.config.dtype))
+        if beside is None:
+            return images
+        moved = MaskTransform(PairTransform(transform, beside.order, beside.cval))
+        return images, map_blocks(beside.source, moved, keys, epoch, beside.source.dtype)
+
+    def materialize(
+        self,
+        x: Any,
+        store: str | Path,
+        *,
+        y: Any = None,
+        sample_weight: Any = None,
+        masks: Any = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
+        ids: ArrayLike | None = None,
+        epochs: int = 1,
+        seed: int = 0,
+        standardize: bool = False,
+        dtype: Any = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Report:
+        """Write augmented copies of the data set to a Zarr store.
+
+        Parameters
+        ----------
+        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method
+            Images of rank 4. An iterator stands for the images it iterates over, with their labels (classes as their
+            indices), weights and sample ids.
+        store : path or URL
+            Where to write; must not exist, or hold an unfinished run of the same work, which is then completed.
+        y, sample_weight : array-like, optional
+            Stored along, with as many rows as `x`.
+        masks, mask_order, mask_cval
+            As in :meth:`flow`; the moved masks are stored beside the images.
+        ids : (n,) integers, optional
+            Sample ids; by default the row in `x`.
+        epochs : int
+            Copies of each image; copy e has the pixels of epoch e of ``flow(x, seed=seed)``.
+        seed : int
+            Of the draws.
+        standardize : bool
+            Store standardised pixels. By default augmented pixels are stored in the source's dtype, and a flow over
+            the opened store standardises.
+        dtype : str or dtype, optional
+            Of the stored images. By default the source's, or the generator's with `standardize`.
+        progress : callable, optional
+            Called as ``progress(rows done, rows in all)`` after each shard.
+
+        Returns
+        -------
+        Report
+            Rows, bytes, seconds and the hash of the store.
+
+        Raises
+        ------
+        StoreError
+            Where the store holds something else.
+        """
+        from daskaug.iterators import Masks, open_input
+        from daskaug.materialize import Job, materialize
+
+        source, columns = open_input(x, y, sample_weight, ids)
+        seed = seeding.check_seed(seed)
+        if dtype is None:
+            dtype = self.config.dtype if standardize else source.dtype.name
+            if dtype not in DTYPES:
+                raise ConfigError(
+                    f"The images are {dtype}, which augmented images cannot be stored in. Pass dtype=, one of "
+                    f"{', '.join(DTYPES)}."
+                )
+        changes = {"dtype": dtype} if standardize else {"dtype": dtype} | self.config.without_standardizing()
+        transform = self.block_transform(seed=seed, standardize=standardize, config=self.config.replace(**changes))
+        job = Job(
+            source=source,
+            columns=columns,
+            transform=transform,
+            config=self.config,
+            fitted=self._fitted,
+            epochs=epochs,
+            masks=Masks.of(_masks_of(x, masks), source, self.config, mask_order, mask_cval),
+        )
+        return materialize(job, store, progress=progress)
+
+
+def _masks_of(x: Any, masks: Any) -> Any:
+    """The masks that were given, or those of an iterator that stands for its images."""
+    return getattr(x, "masks", None) if masks is None and hasattr(x, "columns") else masks

@@ -1,0 +1,93 @@
+"""The options of a generator, as attributes, and there and back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from daskaug.config import Config
+from daskaug.statistics import Statistics
+
+
+class _Option:
+    """A constructor argument as an attribute that can be read and assigned, checked like the argument itself."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Options | None, owner: type) -> Any:
+        return self if instance is None else getattr(instance.config, self._name)
+
+    def __set__(self, instance: Options, value: Any) -> None:
+        instance.config = instance.config.replace(**{self._name: value})
+
+
+class Options:
+    """The configuration of a generator; every constructor argument can be read and assigned."""
+
+    def _set_up(self, config: Config) -> None:
+        self.config = config
+        self.statistics: Statistics | None = None
+        self._assigned: dict[str, NDArray[Any] | None] = {}
+        self._fallback_state = threading.local()
+
+    featurewise_center = _Option()
+    samplewise_center = _Option()
+    featurewise_std_normalization = _Option()
+    samplewise_std_normalization = _Option()
+    zca_whitening = _Option()
+    zca_epsilon = _Option()
+    rotation_range = _Option()
+    width_shift_range = _Option()
+    height_shift_range = _Option()
+    brightness_range = _Option()
+    shear_range = _Option()
+    zoom_range = _Option()
+    channel_shift_range = _Option()
+    fill_mode = _Option()
+    cval = _Option()
+    horizontal_flip = _Option()
+    vertical_flip = _Option()
+    rescale = _Option()
+    preprocessing_function = _Option()
+    data_format = _Option()
+    validation_split = _Option()
+    interpolation_order = _Option()
+    dtype = _Option()
+    compat = _Option()
+    value_range = _Option()
+    channel_axis = property(lambda self: self.config.channel_axis, doc="Axis of the channels in a batch.")
+    row_axis = property(lambda self: self.config.row_axis, doc="Axis of the rows in a batch.")
+    col_axis = property(lambda self: self.config.col_axis, doc="Axis of the columns in a batch.")
+
+    def to_config(self) -> dict[str, Any]:
+        """The options as JSON values (without what was fitted)."""
+        return self.config.to_dict()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], **functions: Callable[..., Any] | None) -> Self:
+        """A generator with the options that :meth:`to_config` gave.
+
+        Parameters
+        ----------
+        config : mapping
+        **functions
+            ``preprocessing_function=...`` where it has no name by which it could be imported.
+        """
+        made = cls.__new__(cls)
+        made._set_up(Config.from_dict(config, **functions))
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_fallback_state"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._fallback_state = threading.local()
+
+    def __repr__(self) -> str:
+        fitted = "fitted" if self.statistics is not None else "not fitted"
+        return f"ImageDataGenerator{repr(self.config).removeprefix('Config')[:-1]}) <{fitted}>"
