@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("files") / "digits"
     for number, name in enumerate(("one", "two", "three"), start=1):
         (root / name).mkdir(parents=True)
-        for i, image in enumerate(DIGITS[LABELS == number][:4]):
+        for i, image in enumerate(DIGITS[number == LABELS][:4]):
             Image.fromarray(image[..., 0]).resize((16, 28)).save(root / name / f"{i}.png")
     return root
 
@@ -86,7 +86,7 @@ def test_target_size(flow, folder):
 @pytest.mark.parametrize(("color_mode", "channels"), [("grayscale", 1), ("rgb", 3), ("rgba", 4)])
 def test_color_mode(flow, color_mode, channels):
     assert next(flow(color_mode=color_mode))[0].shape == (12, *SIZE, channels)
-    with pytest.raises(ConfigError, match="color_mode|color mode"):
+    with pytest.raises(ConfigError, match="sepia"):
         flow(color_mode="sepia")
 
 

@@ -51,6 +51,8 @@ def test_every_row_has_a_rule_and_a_name_of_its_own():
             {"keyed_draws", "negative_shifts"},
         ),
         ("ImageDataGenerator(width_shift_range=[-0.3, 0.2], interpolation_order=0)", {"keyed_draws"}),
+        ("ImageDataGenerator(width_shift_range=1)", set()),
+        ("ImageDataGenerator(width_shift_range=1.0)", {"keyed_draws", "interpolation"}),
         ("ImageDataGenerator(dtype='uint8')", {"integer_dtype"}),
         ("ImageDataGenerator(dtype=np.uint8)", {"integer_dtype"}),
         ("ImageDataGenerator(fill_mode='mirror')", {"checked_options"}),
@@ -137,6 +139,25 @@ def test_the_edits_of_the_guide_are_all_that_is_asked_for():
     edited = edited.replace(" workers=4,", "").replace("zip(images, masks)", "(p for p in zip(images, masks))")
     edited = edited.replace("model.fit(x_batch, y_batch)", "model.fit(x_batch, y_batch)\n        break")
     assert names(edited) & {row.name for row in EDITS} == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_old"),
+    [
+        ("from keras.preprocessing.image import ImageDataGenerator, load_img", True),
+        ("from keras.preprocessing.image import random_rotation as rotate", True),
+        ("from keras.preprocessing.image import *", True),
+        ("from keras_preprocessing.image import ImageDataGenerator", True),
+        ("from keras.preprocessing import image", True),
+        ("import tensorflow.keras.preprocessing.image as kpi", True),
+        ("from keras.preprocessing.image import load_img, img_to_array as to_array", False),
+        ("from keras.preprocessing import sequence", False),
+        ("from keras.preprocessing.text import Tokenizer", False),
+        ("from daskaug.image import ImageDataGenerator", False),
+    ],
+)
+def test_imports_of_what_is_gone(line, is_old):
+    assert ("import_line" in names(f"{line}\nImageDataGenerator()")) is is_old
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from daskaug.errors import ConfigError
 from daskaug.migration.report import Finding, describe
 from daskaug.migration.rules import RULES, lines_with_compat
 from daskaug.migration.script import UNKNOWN, read_script
-from daskaug.migration.table import CHANGED, COMPAT, EDITS, KEPT, ROWS, Kind, Row
+from daskaug.migration.table import CHANGED, COMPAT, EDITS, KEPT, ROWS, TOPICS, Kind, Row
 
 __all__ = [
     "CHANGED",
     "EDITS",
     "KEPT",
     "ROWS",
+    "TOPICS",
     "Finding",
     "Kind",
     "Row",

@@ -22,14 +22,16 @@ FITTED = ("featurewise_center", "featurewise_std_normalization", "zca_whitening"
 WORKERS = ("workers", "use_multiprocessing", "max_queue_size")
 KERAS_1 = ("samples_per_epoch", "nb_epoch", "nb_val_samples", "nb_worker", "pickle_safe", "max_q_size")
 STEPS = ("steps_per_epoch", "validation_steps", "steps")
-OLD_IMPORTS = re.compile(
-    r"\b(?:tensorflow\.)?keras(?:\.src)?(?:\.legacy)?\.preprocessing\.image\b|\bkeras_preprocessing\b"
-)
+OLD_MODULE = re.compile(r"\bkeras(?:\.src)?(?:\.legacy)?\.preprocessing(?:\.image)?\b|\bkeras_preprocessing\b")
+STILL_THERE = {"array_to_img", "img_to_array", "load_img", "save_img", "smart_resize"}
+"""What ``keras.preprocessing.image`` has in Keras 3."""
 
 
 def is_on(call: Call, name: str) -> bool:
     """Whether an option is given and does something; what is no literal counts."""
     value = call.value(name)
+    if name in SHIFTS and value == 1 and isinstance(value, int):
+        return False  # an int goes to one less
     if name == "zoom_range" and isinstance(value, list | tuple):
         return list(value) != [1, 1]
     return value is UNKNOWN or (bool(value) if name != "brightness_range" else value is not None)
@@ -230,7 +232,13 @@ def checked_options(script: Script) -> Iterator[Place]:
 def import_line(script: Script) -> Iterator[Place]:
     """Keras' own address of the module."""
     for line, text in script.imports:
-        if OLD_IMPORTS.search(text):
+        module, _, names = text.partition(" import ")
+        taken = {name.split()[0] for name in names.split(", ") if name}
+        if not OLD_MODULE.search(module):
+            continue
+        # A module as a whole may be there for what Keras 3 still has.
+        is_whole = not taken or (taken == {"image"} and not module.endswith("image"))
+        if (is_whole and script.generators) or (not is_whole and "image" in module and taken - STILL_THERE):
             yield line, text
 
 

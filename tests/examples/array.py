@@ -6,7 +6,7 @@
 import math
 
 import numpy as np
-from keras.utils import to_categorical  # edit: np_utils is gone
+from keras.utils import to_categorical  # edit: `np_utils`
 
 from daskaug import ImageDataGenerator  # edit: the import
 
@@ -24,9 +24,9 @@ datagen = ImageDataGenerator(
 )
 datagen.fit(x_train)
 
-model.fit(  # noqa: F821  # edit: fit_generator
+model.fit(  # noqa: F821  # edit: `fit_generator`
     datagen.flow(x_train, y_train, batch_size=32),
-    steps_per_epoch=math.ceil(len(x_train) / 32),  # edit: a whole number of steps
+    steps_per_epoch=math.ceil(len(x_train) / 32),  # edit: whole steps
     epochs=epochs,  # noqa: F821
 )
 
@@ -37,4 +37,4 @@ for e in range(epochs):  # noqa: F821
         model.fit(x_batch, y_batch)  # noqa: F821
         batches += 1  # noqa: SIM113
         if batches >= len(x_train) / 32:
-            break  # edit: inside the loop over batches, which has no end of its own
+            break  # edit: the `break` inside the loop

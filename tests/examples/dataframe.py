@@ -32,10 +32,10 @@ validation_generator = test_datagen.flow_from_dataframe(
     class_mode="binary",
 )
 
-model.fit(  # noqa: F821  # edit: fit_generator
+model.fit(  # noqa: F821  # edit: `fit_generator`
     train_generator,
-    steps_per_epoch=train_generator.samples // 32,  # edit: as many steps as the local data have
+    steps_per_epoch=train_generator.samples // 32,  # edit: whole steps
     epochs=epochs,  # noqa: F821
     validation_data=validation_generator,
-    validation_steps=validation_generator.samples // 32,  # edit: here too
+    validation_steps=validation_generator.samples // 32,  # edit: whole steps
 )

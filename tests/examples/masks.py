@@ -23,11 +23,11 @@ mask_datagen.fit(masks, augment=True, seed=seed)  # noqa: F821
 image_generator = image_datagen.flow_from_directory("data/images", class_mode=None, seed=seed)
 mask_generator = mask_datagen.flow_from_directory("data/masks", class_mode=None, seed=seed)
 
-# edit: a generator around zip
+# edit: a generator around `zip`
 train_generator = (pair for pair in zip(image_generator, mask_generator))  # noqa: B905
 
-model.fit(  # noqa: F821  # edit: fit_generator
+model.fit(  # noqa: F821  # edit: `fit_generator`
     train_generator,
-    steps_per_epoch=len(image_generator),  # edit: as many steps as the local data have
+    steps_per_epoch=len(image_generator),  # edit: whole steps
     epochs=epochs,  # noqa: F821
 )

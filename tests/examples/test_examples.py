@@ -75,7 +75,9 @@ def test_nothing_is_left_that_keras_refuses(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_guide_lists_every_edit(name):
     code = (HERE / f"{name}.py").read_text(encoding="utf-8")
-    edits = re.findall(r"# edit: (\w+(?: \w+)?)", code)
-    assert edits
-    guide = GUIDE.read_text(encoding="utf-8")
-    assert f"tests/examples/{name}.py" in guide
+    made = set(re.findall(r"# edit: (.+)$", code, re.M))
+    row = re.search(
+        rf"^\| \[{name}\.py\]\(\.\./tests/examples/{name}\.py\) \|.*\| (.+) \|$", GUIDE.read_text("utf-8"), re.M
+    )
+    assert row is not None
+    assert made == set(row[1].split(", "))
