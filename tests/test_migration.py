@@ -376,7 +376,7 @@ def write_folder(root, names, images):
 
 def test_paired_folders(tmp_path):
     images = write_folder(tmp_path / "images", [f"a/{i}.png" for i in range(6)], X[:6])
-    same = write_folder(tmp_path / "same", [f"a/{i}.png" for i in range(6)], X[:6])
+    same = write_folder(tmp_path / "same", [f"a/{i}.tif" for i in range(6)], X[:6])
     other = write_folder(tmp_path / "other", [f"a/{i}_mask.png" for i in range(6)], X[:6])
     flow = {"class_mode": None, "seed": 1, "batch_size": 6, "target_size": (16, 16)}
     options = {"rotation_range": 90}

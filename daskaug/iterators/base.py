@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug import seeding
 from daskaug.errors import ConfigError
 from daskaug.execution import Pending, current_executor
-from daskaug.iterators.pydataset import instance_class
+from daskaug.iterators.pydataset import instance_class, is_pydataset
 from daskaug.iterators.replay import KerasReplay
 from daskaug.planning.order import Order, Shuffle
 
@@ -55,17 +58,25 @@ class BatchIterator:
 
     def __init__(
         self,
-        rows: tuple[int, int],
+        n: int,
         batch_size: int,
-        shuffle: Shuffle,
+        shuffle: bool | Shuffle,
         seed: int | None,
-        seed_used: int,
-        sample_nbytes: int,
+        *,
+        start: int = 0,
+        seed_used: int | None = None,
+        sample_nbytes: int = 1,
+        **queue_options: Any,
     ) -> None:
         if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
             raise ConfigError(f"`batch_size` must be an integer, 1 or more. Received: batch_size={batch_size!r}.")
-        super().__init__()  # Keras' PyDataset, if it is among the bases, sets up its queue options here
-        self.n = self.samples = rows[1] - rows[0]
+        # Keras' PyDataset, if it is among the bases, takes its queue options here.
+        super().__init__(**(queue_options if is_pydataset(self) else {}))
+        if not isinstance(shuffle, Shuffle):
+            shuffle = Shuffle.of(shuffle, random_access=True)
+        if seed_used is None:
+            seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
+        self.n = self.samples = int(n)
         self.batch_size = int(batch_size)
         self.seed = seed
         self.seed_used = seed_used
@@ -74,7 +85,7 @@ class BatchIterator:
         self.epoch = 0
         self.batch_index = 0
         self.total_batches_seen = 0
-        self._rows = rows
+        self._rows = (start, start + self.n)
         self._replay: KerasReplay | None = None
         self._batch_nbytes = self.batch_size * max(1, sample_nbytes)
         self._served = 0
@@ -91,13 +102,29 @@ class BatchIterator:
 
     # --- to be filled in -----------------------------------------------------------------------------------------
 
-    def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
-        """Start computing the batch of these rows."""
-        raise NotImplementedError
+    def _get_batches_of_transformed_samples(self, index_array: NDArray[np.int64]) -> Any:
+        """The batch of the samples at these positions: what Keras asks of a subclass.
 
-    def _assemble(self, images: Any, rows: NDArray[np.int64], epoch: int) -> Any:
+        Parameters
+        ----------
+        index_array : (b,) int64
+            Positions from 0 to `n`.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define _get_batches_of_transformed_samples(index_array), and return a batch."
+        )
+
+    def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
+        """Start computing the batch of these rows.
+
+        A subclass that only fills in Keras' method is asked for its batch when that is wanted, not ahead of time: its
+        method may not stand being called from several threads.
+        """
+        return _WhenAsked(functools.partial(self._get_batches_of_transformed_samples, rows - self._rows[0]))
+
+    def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         """What is handed out: the images with labels, weights and whatever else belongs to the rows."""
-        raise NotImplementedError
+        return made
 
     def _replayed(self, rows: NDArray[np.int64], state: np.random.RandomState) -> Any:
         """The batch of these rows with parameters drawn from `state`, for ``compat="keras"``."""
@@ -273,6 +300,20 @@ class BatchIterator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._set_up()
+
+
+@dataclasses.dataclass(frozen=True)
+class _WhenAsked:
+    """A batch that is computed by whoever wants it."""
+
+    compute: Callable[[], Any]
+    is_lost: bool = False
+
+    def result(self) -> Any:
+        return self.compute()
+
+    def cancel(self) -> None:
+        """There is nothing under way."""
 
 
 def _cancel(ahead: dict[Place, Pending]) -> None:

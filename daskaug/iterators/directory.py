@@ -119,9 +119,10 @@ class DirectoryIterator(FilesIterator):
 
 
 def ids_of_paths(paths: Sequence[str]) -> NDArray[np.uint64]:
-    """Sample ids of files: the first 8 bytes, little-endian, of the SHA-256 of the path.
+    """Sample ids of files: the first 8 bytes, little-endian, of the SHA-256 of the path without its ending.
 
-    A file keeps its id wherever the root lies and whatever other files there are.
+    A file keeps its id wherever the root lies and whatever other files there are; a photograph ``a/1.jpg`` and its mask
+    ``a/1.png`` in another folder have the same.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def ids_of_paths(paths: Sequence[str]) -> NDArray[np.uint64]:
 
 def _id_of_path(path: str) -> int:
     # File names are bytes; those that are no UTF-8 come back as the bytes they are.
-    written = path.replace(os.sep, "/").encode("utf-8", "surrogateescape")
+    written = os.path.splitext(path)[0].replace(os.sep, "/").encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.sha256(written).digest()[:8], "little")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from daskaug import seeding
 from daskaug.config import Config
@@ -94,3 +94,14 @@ class NumpyArrayIterator(SourceIterator):
         )
         self.image_data_generator = image_data_generator
         self.data_format = config.data_format
+        self.save_to_dir, self.save_prefix, self.save_format = save_to_dir, save_prefix, save_format
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """The raw images that are iterated over; read into memory where they are not there."""
+        return self.source.read(*self._rows)
+
+    @property
+    def x_misc(self) -> list[NDArray[Any]]:
+        """The further inputs of the images that are iterated over."""
+        return [extra[slice(*self._rows)] for extra in self.columns.extras]

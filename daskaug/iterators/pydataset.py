@@ -17,6 +17,13 @@ def instance_class(cls: type) -> type:
     return cls if base is None else _combined(cls, base)
 
 
+def is_pydataset(iterator: Any) -> bool:
+    """Whether an object is one of Keras' ``PyDataset``s."""
+    keras = sys.modules.get("keras")
+    base = getattr(getattr(keras, "utils", None), "PyDataset", None)
+    return base is not None and isinstance(iterator, base)
+
+
 @functools.cache
 def _combined(cls: type, base: type) -> type:
     combined = type(cls.__name__, (cls, base), {"__doc__": cls.__doc__, "__module__": cls.__module__})

@@ -98,7 +98,15 @@ class SourceIterator(BatchIterator):
     ) -> None:
         transform.check_images(source.shape[1:])
         sample_nbytes = int(np.prod(source.shape[1:])) * np.dtype(dtype).itemsize
-        super().__init__(rows, batch_size, shuffle, seed, seed_used, sample_nbytes)
+        super().__init__(
+            rows[1] - rows[0],
+            batch_size,
+            shuffle,
+            seed,
+            start=rows[0],
+            seed_used=seed_used,
+            sample_nbytes=sample_nbytes,
+        )
         self.source = source
         self.columns = columns
         self.image_shape = tuple(source.shape[1:])
@@ -130,6 +138,11 @@ class SourceIterator(BatchIterator):
         readers = [self._reader(source, rows, executor.is_remote) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
         return executor.submit(self._task, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
+
+    def _get_batches_of_transformed_samples(self, index_array: NDArray[np.int64]) -> Any:
+        """The batch of the samples at these positions, in the current epoch."""
+        rows = np.asarray(index_array) + self._rows[0]
+        return self._assemble(self._submit(rows, self.epoch).result(), rows, self.epoch)
 
     def _replayed(self, rows: NDArray[np.int64], state: np.random.RandomState) -> Any:
         draws = self._transform.draw_like_keras(self.image_shape, len(rows), state)

@@ -244,8 +244,8 @@ TOPICS = {
             Kind.CHANGED,
             "Two `flow_from_directory` with one seed are paired by the order of their files, whatever these are "
             "called.",
-            "They are paired by path: the same name below both folders, `images/a/1.png` and `masks/a/1.png`, the "
-            "ending included.",
+            "They are paired by path: the same name below both folders, `images/a/1.jpg` and `masks/a/1.png`; the "
+            "ending may differ.",
             "A file keeps its draws when others are added beside it.",
             f"{COMPAT}; `masks=` makes one draw for both",
         ),

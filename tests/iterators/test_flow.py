@@ -469,3 +469,15 @@ def test_statistics_of_other_images_are_refused_before_any_work():
 def test_a_subset_without_a_split_is_refused():
     with pytest.raises(ConfigError, match="`validation_split` is 0"):
         PLAIN.flow(X, Y, subset="validation")
+
+
+def test_keras_attributes_are_there():
+    extra = np.arange(50) * 2
+    made = ImageDataGenerator(validation_split=0.2)
+    batches = made.flow((X, extra), Y, subset="training", ignore_class_split=True, save_prefix="p", save_format="jpg")
+    assert np.array_equal(batches.x, X[10:])
+    assert np.array_equal(batches.y, Y[10:])
+    assert np.array_equal(batches.x_misc[0], extra[10:])
+    assert (batches.save_to_dir, batches.save_prefix, batches.save_format) == (None, "p", "jpg")
+    assert batches.image_data_generator is made
+    assert batches.data_format == "channels_last"
