@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import tempfile
 from collections.abc import Iterator
 
 import dask.array as da
@@ -12,26 +11,14 @@ import pytest
 
 from daskaug import ImageDataGenerator
 from daskaug.execution import current_executor
-from tests import pictures
+from tests import clusters, pictures
 
 X, Y = pictures.tiles(16, 60), np.arange(60)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[object]:
-    from distributed import LocalCluster
-
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=folder,
-        ) as local,
-    ):
+    with clusters.two_workers() as local:
         yield local
 
 

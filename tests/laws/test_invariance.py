@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskaug import ImageDataGenerator
-from tests import pictures
+from tests import clusters, pictures
 
 N, SEED, EPOCH = 61, 77, 1
 
@@ -181,21 +181,9 @@ def test_seeds_and_epochs_matter():
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[object]:
-    """Two real worker processes."""
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=folder,
-        ) as local,
-        Client(local) as client,
-    ):
+    with clusters.two_workers() as local, Client(local) as client:
         yield client
 
 
