@@ -68,10 +68,11 @@ class PerImageTransform(BlockTransform):
 
     def draws_of(self, image_shape: tuple[int, ...], ids: NDArray[Any], epoch: int) -> Draws:
         """See :meth:`BlockTransform.draws_of`."""
-        if "random_transform" in self.overridden:
+        own = [name for name in ("random_transform", "apply_transform") if name in self.overridden]
+        if own:
             raise ConfigError(
-                f"{type(self.generator).__name__} overrides random_transform, which draws and transforms in one, so "
-                "that a mask cannot follow its image. Override get_random_transform and apply_transform instead."
+                f"{type(self.generator).__name__} overrides {own[0]}, which may move an image in ways that its mask "
+                "cannot follow. Override get_random_transform instead, or leave out masks=."
             )
         if "get_random_transform" not in self.overridden:
             return super().draws_of(image_shape, ids, epoch)
@@ -125,6 +126,6 @@ class PerImageTransform(BlockTransform):
         return only_augment(image[np.newaxis], sample, epoch, draws=Draws.from_dicts([parameters]))[0]
 
     def _standardize_one(self, image: NDArray[Any], sample: NDArray[Any], epoch: int) -> Any:
-        if "standardize" in self.overridden:
+        if "standardize" in self.overridden or self.config.compat == "keras":
             return np.asarray(self.generator.standardize(image.astype(self.work_dtype)))
         return self._standardize(image[np.newaxis].astype(self.work_dtype), sample, epoch)[0]

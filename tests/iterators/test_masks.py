@@ -110,12 +110,18 @@ class Whole(ImageDataGenerator):
         return x
 
 
+class Rolled(ImageDataGenerator):
+    def apply_transform(self, x, transform_parameters):
+        return np.roll(super().apply_transform(x, transform_parameters), 5, axis=0)
+
+
 @pytest.mark.filterwarnings("ignore:.*overrides:UserWarning")
 def test_overridden_draws_move_the_masks_too():
     _, masks = next(Quarter().flow(X, masks=MASKS, shuffle=False, batch_size=40))
     assert np.array_equal(masks, np.rot90(MASKS, 1, axes=(1, 2)))
-    with pytest.raises(ConfigError, match="overrides random_transform"):
-        next(Whole().flow(X, masks=MASKS))
+    for made in (Whole(), Rolled()):
+        with pytest.raises(ConfigError, match=r"overrides (random|apply)_transform"):
+            next(made.flow(X, masks=MASKS))
 
 
 @pytest.mark.parametrize(
