@@ -165,9 +165,9 @@ class Flows(SingleImages):
             files are decoded once when the iterator is made; its `bad_files` lists them, and a warning counts them.
         masks : path, optional
             Folder of masks: for each image a file of the same relative path, with any image ending. Pixels are read
-            as the numbers they are (of a palette the indices), and resized to the size of the images by
-            ``"nearest"``, whatever `interpolation` is. With `keep_aspect_ratio` a mask needs the proportions of its
-            image. `on_error` goes for masks as well. Used as in :meth:`flow`.
+            as the numbers they are (of a palette the indices; several channels are an error), and resized to the size
+            of the images by ``"nearest"``, whatever `interpolation` is. With `keep_aspect_ratio` a mask needs the
+            proportions of its image. `on_error` goes for masks as well. Used as in :meth:`flow`.
         mask_order, mask_cval
             As in :meth:`flow`.
 

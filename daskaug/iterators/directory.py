@@ -43,6 +43,8 @@ class DirectoryIterator(FilesIterator):
         Index of each class name.
     num_classes, samples, n : int
     bad_files : tuple of BadFile
+    skip_hidden : bool
+        Of the class: whether folders whose name begins with a dot are left out, which they are not by Keras.
     """
 
     allowed_class_modes = ("categorical", "binary", "sparse", "input", None)
@@ -111,7 +113,7 @@ class DirectoryIterator(FilesIterator):
             dtype=config.dtype,
         )
         beside = masks_in_folder(
-            listing.filenames, masks, self.white_list_formats, mask_order, mask_cval, follow_links=follow_links
+            listing, masks, self.white_list_formats, mask_order, mask_cval, follow_links=follow_links
         )
         super().__init__(listing.filenames, directory, np.arange(len(listing.filenames)), columns, flow, beside)
         self.classes = listing.classes[self._kept]

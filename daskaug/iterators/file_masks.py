@@ -11,7 +11,7 @@ from typing import Any
 from daskaug.config import Config
 from daskaug.errors import SourceError
 from daskaug.iterators.columns import Masks
-from daskaug.iterators.listing import list_files
+from daskaug.iterators.listing import FolderListing, list_files
 from daskaug.sources import BadFile, ImageFiles
 from daskaug.sources.file_facts import describe_missing, look_at, read_header
 
@@ -88,7 +88,7 @@ def refuse_unfit(bad: Mapping[int, BadFile], count: int) -> None:
 
 
 def masks_in_folder(
-    images: Sequence[str],
+    listing: FolderListing,
     folder: str | Path | None,
     endings: tuple[str, ...],
     order: int,
@@ -102,8 +102,8 @@ def masks_in_folder(
 
     Parameters
     ----------
-    images : list of str
-        Paths relative to the images' own folder.
+    listing : FolderListing
+        The images.
     folder : path or None
         None: no masks.
     endings : tuple of str
@@ -118,11 +118,17 @@ def masks_in_folder(
     """
     if folder is None:
         return None
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise SourceError(f"There is no folder of masks at {folder!r}.")
     there: dict[str, list[str]] = {}
-    for name in list_files(os.fspath(folder), endings, follow_links):
-        there.setdefault(os.path.splitext(name)[0], []).append(name)
-    names, faults = [""] * len(images), {}
-    for place, image in enumerate(images):
+    for class_name in listing.class_names:  # as the images are listed, so that links end at the same places
+        top = os.path.join(folder, class_name)
+        for file in list_files(top, endings, follow_links) if os.path.isdir(top) else ():
+            name = os.path.normpath(os.path.join(class_name, file))
+            there.setdefault(os.path.splitext(name)[0], []).append(name)
+    names, faults = [""] * len(listing.filenames), {}
+    for place, image in enumerate(listing.filenames):
         found = there.get(os.path.splitext(image)[0], [])
         if image in found:
             names[place] = image
@@ -130,8 +136,8 @@ def masks_in_folder(
             names[place] = found[0]
         else:
             several = f"{len(found)} masks of its name ({', '.join(found[:3])})" if found else "no mask of its name"
-            faults[place] = f"it has {several} in {os.fspath(folder)!r}, where masks have the paths of their images"
-    return FileMasks(names, os.fspath(folder), faults, order, cval)
+            faults[place] = f"it has {several} in {folder!r}, where masks have the paths of their images"
+    return FileMasks(names, folder, faults, order, cval)
 
 
 def masks_in_column(

@@ -102,9 +102,7 @@ def list_classes(
     return FolderListing(names, filenames, np.repeat(np.arange(len(names), dtype=np.int32), counts))
 
 
-def list_files(
-    top: str, endings: tuple[str, ...], follow_links: bool = False, skip_hidden: bool = False
-) -> list[str]:
+def list_files(top: str, endings: tuple[str, ...], follow_links: bool = False, skip_hidden: bool = False) -> list[str]:
     """Paths, relative to `top`, of the files in it and below it that have one of the endings.
 
     Parameters

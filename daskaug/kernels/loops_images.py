@@ -115,16 +115,17 @@ def store_row(row: Any, begin: Any, mean: Any, divisor: Any, out: Any, target: A
 
 def transform(
     pixels: Any, layout: Any, shape: Any, index: Any, matrices: Any, flips: Any, shifts: Any, gains: Any,
-    value_range: Any, resampling: Any, fill: Any, scale: Any, samplewise: Any, mean: Any, divisor: Any, out: Any,
-    out_layout: Any, whole: Any,
+    value_range: Any, resampling: Any, fill: Any, scale: Any, samplewise: Any, mean: Any, divisor: Any, image: Any,
+    out: Any, out_layout: Any, whole: Any,
 ) -> None:  # fmt: skip
     """Write the transformed image ``index[k]`` of `pixels` to place k of `out`, for every k.
 
     `images.py` documents the operations. Here `pixels` and `out` are flat memory and a layout counts elements: the
     first pixel, then the steps to the next image, row, column and channel. What holds pixel values (`shifts`,
     `gains`, `value_range`, `fill`, `scale`; `mean` and `divisor`, one entry per element of a row) has the type of
-    `out`. An empty array stands for an operation that is not wanted. `whole` keeps all rows of an image in scratch
-    memory, which channel shift and samplewise standardisation need.
+    `out`. An empty array stands for an operation that is not wanted. `image` is scratch memory for one image and one
+    element more, of a type that holds the pixels and is no less than `out`'s. `whole` keeps all rows of an image in
+    scratch memory, which channel shift and samplewise standardisation need.
     """
     height, width, channels = shape
     offset, image_step, down, across, step = layout
@@ -136,7 +137,6 @@ def transform(
     # alpha being every fourth element of all the rows.
     pitch = length + 4
     rows = height if whole else 1
-    image = np.empty(height * length + 1, pixels.dtype)
     strip = np.zeros(rows * pitch, out.dtype)
     extremes = np.empty((2, length), out.dtype)
     sums = np.empty((2, length), np.float64)

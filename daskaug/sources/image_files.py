@@ -91,7 +91,7 @@ class BadFile:
     Attributes
     ----------
     row : int
-        Where it stands in what the caller handed in.
+        Where it stands in what the caller handed in; -1 where it has no place there.
     path : str
     reason : str
     """
@@ -101,7 +101,8 @@ class BadFile:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path} (row {self.row}): {self.reason}"
+        row = "" if self.row < 0 else f" (row {self.row})"
+        return f"{self.path}{row}: {self.reason}"
 
 
 class ImageFiles(Source):
