@@ -20,7 +20,7 @@ import numpy as np
 
 BATCH = 32
 MEAN, STD = (120.0, 115.0, 105.0), (60.0, 58.0, 62.0)
-OPTIONS = {
+AUGMENTING = {
     "rotation_range": 20,
     "width_shift_range": 0.1,
     "height_shift_range": 0.1,
@@ -29,9 +29,8 @@ OPTIONS = {
     "horizontal_flip": True,
     "channel_shift_range": 20,
     "brightness_range": (0.8, 1.2),
-    "featurewise_center": True,
-    "featurewise_std_normalization": True,
 }
+OPTIONS = AUGMENTING | {"featurewise_center": True, "featurewise_std_normalization": True}
 
 Run = Callable[[int], Any]
 

@@ -32,10 +32,8 @@ class _Reduce:
     def uses_blas(self) -> bool:
         return self.recipe.gram
 
-    def __call__(
-        self, block: NDArray[Any], start: int, ids: NDArray[Any] | None, epoch: int, draws: Draws | None
-    ) -> Any:
-        if self.transform is not None and ids is not None:
+    def __call__(self, block: NDArray[Any], start: int, ids: NDArray[Any], epoch: int, draws: Draws | None) -> Any:
+        if self.transform is not None:
             if self.transform.config.compat == "keras":
                 block = _rescaled_first(block, self.transform.config)
             block = self.transform(block, ids, epoch, draws=draws)
@@ -133,14 +131,18 @@ def fit_statistics(
     )
     if recipe.gram:
         check_gram(recipe.features, GRAM_BUDGET)
-    tasks = _tasks(source, rows, ids, rounds)
-    if transform is not None and config.compat == "keras":
-        tasks = _draw_in_sequence(tasks, transform, source.shape[1:], np.random.RandomState(seed_used))
+
+    def tasks() -> Tasks:
+        blocks = _tasks(source, rows, ids, rounds)
+        if transform is None or config.compat is None:
+            return blocks
+        return _draw_in_sequence(blocks, transform, source.shape[1:], np.random.RandomState(seed_used))
+
     executor = current_executor()
     partials = run_ordered(
         executor,
         _Reduce(recipe, transform),
-        tasks,
+        tasks(),
         name="daskaug-fit",
         # A partial Gram matrix is as large as the whole one; without it a partial is a few numbers.
         window=executor.parallelism + 1 if recipe.gram else None,
@@ -152,10 +154,7 @@ def fit_statistics(
             progress(total.samples, (rows[1] - rows[0]) * rounds)
     statistics = recipe.finalise(total, rescale=rescale, zca_epsilon=config.zca_epsilon)
     if config.zca_whitening and not recipe.gram:
-        tasks = _tasks(source, rows, ids, rounds)
-        if transform is not None:
-            tasks = _draw_in_sequence(tasks, transform, source.shape[1:], np.random.RandomState(seed_used))
-        blocks = run_ordered(executor, _Collect(config, transform), tasks, name="daskaug-fit")
+        blocks = run_ordered(executor, _Collect(config, transform), tasks(), name="daskaug-fit")
         flat = np.concatenate([block.reshape(len(block), -1) for block in blocks])
         flat -= np.broadcast_to(as_image_shape(statistics.mean, config), source.shape[1:]).reshape(-1)
         statistics = dataclasses.replace(statistics, whitening=whitening_from_svd(flat, config.zca_epsilon))

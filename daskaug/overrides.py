@@ -15,7 +15,7 @@ from daskaug import seeding
 from daskaug.errors import ConfigError
 from daskaug.seeding import Operation
 from daskaug.transforms.block import BlockTransform
-from daskaug.transforms.draws import Draws, draw
+from daskaug.transforms.draws import Draws
 
 METHODS = ("get_random_transform", "apply_transform", "random_transform", "standardize")
 
@@ -56,13 +56,11 @@ class PerImageTransform(BlockTransform):
         ids: NDArray[Any],
         epoch: int,
         *,
-        index: NDArray[np.int64] | None = None,
         draws: Draws | None = None,
     ) -> NDArray[Any]:
         """See :meth:`BlockTransform.__call__`."""
-        chosen = block if index is None else block[index]
-        images = np.empty(chosen.shape, self.work_dtype)
-        for i, image in enumerate(chosen):
+        images = np.empty(block.shape, self.work_dtype)
+        for i, image in enumerate(block):
             images[i] = self._one(image, ids[i : i + 1], epoch, draws.row(i) if draws else None)
         return self._to_output(images)
 
@@ -116,8 +114,7 @@ class PerImageTransform(BlockTransform):
         if parameters is None and "get_random_transform" in self.overridden:
             parameters = generator.get_random_transform(image.shape)
         elif parameters is None:
-            size = image.shape[config.row_axis - 1], image.shape[config.col_axis - 1]
-            parameters = draw(config, size, self.seed, epoch, sample).row(0)
+            parameters = super().draws_of(image.shape, sample, epoch).row(0)
         if "apply_transform" in self.overridden:
             return np.asarray(generator.apply_transform(image.astype(self.work_dtype), parameters))
         only_augment = BlockTransform(
