@@ -24,6 +24,9 @@ from daskaug.planning.order import Order, Shuffle
 AHEAD_NBYTES = 256 * 2**20
 """Bytes of finished batches that may wait for the consumer."""
 
+TASK_NBYTES = 2 * 2**20
+"""Batches smaller than this, and quickly made, are computed several at a time: handing each over alone takes longer."""
+
 Place = tuple[int, int]
 """Where a batch stands: (epoch, number within the epoch)."""
 
@@ -97,6 +100,7 @@ class BatchIterator:
         self._process = os.getpid()
         self._ahead: dict[Place, Pending] = {}
         self._orders: dict[int, Order | ChosenOrder] = {}
+        self._next_ahead: Place = (0, 0)
         self._wanted, self._until_asked, self._last_indexed = 1, 0, -1
         self._working = threading.local()
         weakref.finalize(self, _cancel, self._ahead)
@@ -191,6 +195,11 @@ class BatchIterator:
     def _refresh(self) -> bool:
         """Take over what has changed since the last batch; whether batches under way are out of date."""
         return False
+
+    @property
+    def _batches_per_task(self) -> int:
+        """Batches that are computed together where several are computed ahead."""
+        return 1
 
     def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         """Start computing the batch of these rows.
@@ -352,27 +361,33 @@ class BatchIterator:
 
     def _begin(self, place: Place, look_ahead: bool) -> Pending:
         """The batch at `place` under way, and with `look_ahead` as many after it as time and memory ask for."""
-        if self._refresh():
+        first = next(iter(self._ahead), None)
+        # Where its cluster is gone, it can be had again: a batch is a function of its place.
+        if self._refresh() or not look_ahead or first != place or self._ahead[place].is_lost:
             _cancel(self._ahead)
-        for lost in [known for known, pending in self._ahead.items() if pending.is_lost]:
-            del self._ahead[lost]  # its cluster is gone; a batch is a function of its place, so it can be had again
-        if not look_ahead or place not in self._ahead:
-            _cancel(self._ahead)
-            self._ahead[place] = self._submit(self._rows_at(place), place[0])
+            self._start(place, self._batches_per_task if look_ahead else 1)
         if look_ahead:
             # Asking a cluster for its size takes a message there and back; it may have grown now and then.
             if self._until_asked <= 0:
-                self._wanted = min(
-                    current_executor().parallelism + 1, 1 + AHEAD_NBYTES // (self.batch_size * self._sample_nbytes)
-                )
-                self._until_asked = 32
+                tasks = current_executor().parallelism + 1
+                fitting = 1 + AHEAD_NBYTES // (self.batch_size * self._sample_nbytes)
+                self._wanted, self._until_asked = min(tasks * self._batches_per_task, fitting), 32
             self._until_asked -= 1
-            following = place
-            for _ in range(self._wanted - 1):
-                following = self._after(following)
-                if following not in self._ahead:
-                    self._ahead[following] = self._submit(self._rows_at(following), following[0])
+            while len(self._ahead) < self._wanted:
+                self._start(self._next_ahead, self._batches_per_task)
         return self._ahead.pop(place)
+
+    def _start(self, place: Place, count: int) -> None:
+        """Begin with the batch at `place` and those after it in its epoch, `count` at most, in one task."""
+        epoch, number = place
+        count = min(count, len(self) - number)
+        rows = self._rows_at(place, count)
+        pending = self._submit(rows, epoch)
+        for i in range(count):
+            part = slice(i * self.batch_size, (i + 1) * self.batch_size)
+            alone = functools.partial(self._submit, rows[part], epoch)
+            self._ahead[epoch, number + i] = pending if count == 1 else _Share(pending, part, alone)
+        self._next_ahead = self._after((epoch, number + count - 1))
 
     def _finish(self, place: Place, pending: Pending) -> Any:
         self._working.epoch = place[0]
@@ -381,9 +396,10 @@ class BatchIterator:
     def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> Any:
         return self._replayed(positions + self._rows[0], replay.state)
 
-    def _rows_at(self, place: Place) -> NDArray[np.int64]:
+    def _rows_at(self, place: Place, count: int = 1) -> NDArray[np.int64]:
+        """Rows of the batch at `place`, and of as many after it as make up `count`."""
         epoch, number = place
-        return self._order(epoch).rows(number * self.batch_size, (number + 1) * self.batch_size)
+        return self._order(epoch).rows(number * self.batch_size, (number + count) * self.batch_size)
 
     def _order(self, epoch: int) -> Order | ChosenOrder:
         """Order of an epoch. It keeps the permutation it has computed, so the last two are kept."""
@@ -441,6 +457,29 @@ class _WhenAsked:
 
     def cancel(self) -> None:
         """There is nothing under way."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Share:
+    """A batch that is computed together with others."""
+
+    task: Pending
+    part: slice
+    alone: Callable[[], Pending]
+
+    @property
+    def is_lost(self) -> bool:
+        return self.task.is_lost
+
+    def result(self) -> Any:
+        try:
+            made = self.task.result()
+        except Exception:  # of this batch or of another
+            return self.alone().result()
+        return tuple(each[self.part] for each in made) if isinstance(made, tuple) else made[self.part]
+
+    def cancel(self) -> None:
+        self.task.cancel()
 
 
 def _cancel(ahead: dict[Place, Pending]) -> None:
