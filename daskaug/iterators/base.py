@@ -98,7 +98,7 @@ class BatchIterator:
         """What does not travel: the lock and the batches under way."""
         self.lock = threading.RLock()
         self._process = os.getpid()
-        self._ahead: dict[Place, Pending] = {}
+        self._ahead: dict[Place, _UnderWay] = {}
         self._orders: dict[int, Order | ChosenOrder] = {}
         self._next_ahead: Place = (0, 0)
         self._wanted, self._until_asked, self._last_indexed = 1, 0, -1
@@ -234,11 +234,11 @@ class BatchIterator:
             place = (self.epoch, number)
             # Keras' fit asks for one batch after the other: have the next ones under way as next() does.
             in_turn = number == self._last_indexed + 1
-            pending = self._begin(place, look_ahead=in_turn)
+            batch = self._begin(place, look_ahead=in_turn)
             self._last_indexed = number
             self._served += 1
             self.total_batches_seen += 1
-        return self._finish(place, pending)
+        return self._finish(place, batch)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -255,12 +255,12 @@ class BatchIterator:
             if self._replay is not None:
                 return self._replay_batch(self._replay, self._replay.next_positions())
             place = (self.epoch, self.batch_index)
-            pending = self._begin(place, look_ahead=True)
+            batch = self._begin(place, look_ahead=True)
             self.epoch, self.batch_index = self._after(place)
             self.total_batches_seen += 1
             self._served = 0
         try:
-            return self._finish(place, pending)
+            return self._finish(place, batch)
         except DaskaugError:
             raise
         except BaseException:
@@ -359,11 +359,11 @@ class BatchIterator:
             self._set_up()
         return self.lock
 
-    def _begin(self, place: Place, look_ahead: bool) -> Pending:
+    def _begin(self, place: Place, look_ahead: bool) -> _UnderWay:
         """The batch at `place` under way, and with `look_ahead` as many after it as time and memory ask for."""
         first = next(iter(self._ahead), None)
         # Where its cluster is gone, it can be had again: a batch is a function of its place.
-        if self._refresh() or not look_ahead or first != place or self._ahead[place].is_lost:
+        if self._refresh() or not look_ahead or first != place or self._ahead[place].task.is_lost:
             _cancel(self._ahead)
             self._start(place, self._batches_per_task if look_ahead else 1)
         if look_ahead:
@@ -386,12 +386,12 @@ class BatchIterator:
         for i in range(count):
             part = slice(i * self.batch_size, (i + 1) * self.batch_size)
             alone = functools.partial(self._submit, rows[part], epoch)
-            self._ahead[epoch, number + i] = pending if count == 1 else _Share(pending, part, alone)
+            self._ahead[epoch, number + i] = _UnderWay(rows[part], pending, part if count > 1 else None, alone)
         self._next_ahead = self._after((epoch, number + count - 1))
 
-    def _finish(self, place: Place, pending: Pending) -> Any:
+    def _finish(self, place: Place, batch: _UnderWay) -> Any:
         self._working.epoch = place[0]
-        return self._assemble(pending.result(), self._rows_at(place), place[0])
+        return self._assemble(batch.result(), batch.rows, place[0])
 
     def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> Any:
         return self._replayed(positions + self._rows[0], replay.state)
@@ -460,28 +460,24 @@ class _WhenAsked:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Share:
-    """A batch that is computed together with others."""
+class _UnderWay:
+    """A batch under way; `part` of what its task returns, if that computes several together."""
 
+    rows: NDArray[np.int64]
     task: Pending
-    part: slice
+    part: slice | None
     alone: Callable[[], Pending]
 
-    @property
-    def is_lost(self) -> bool:
-        return self.task.is_lost
-
     def result(self) -> Any:
+        if self.part is None:
+            return self.task.result()
         try:
             made = self.task.result()
-        except Exception:  # of this batch or of another
+        except Exception:  # noqa: BLE001  whose batch it was about shows when this one is computed alone
             return self.alone().result()
         return tuple(each[self.part] for each in made) if isinstance(made, tuple) else made[self.part]
 
-    def cancel(self) -> None:
-        self.task.cancel()
 
-
-def _cancel(ahead: dict[Place, Pending]) -> None:
+def _cancel(ahead: dict[Place, _UnderWay]) -> None:
     while ahead:
-        ahead.popitem()[1].cancel()
+        ahead.popitem()[1].task.cancel()
