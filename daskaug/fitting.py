@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from daskaug import seeding
 from daskaug.config import Config
+from daskaug.errors import ConfigError
 from daskaug.execution import current_executor, run_ordered
+from daskaug.planning.blocks import TARGET_NBYTES
 from daskaug.sources.base import BlockReader, Source
-from daskaug.statistics import Statistics, StatisticsRecipe, check_gram, whitening_from_svd
+from daskaug.statistics import Statistics, StatisticsRecipe, whitening_from_svd
+from daskaug.statistics.whitening import WhiteningPlan
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws
-
-GRAM_BUDGET = 4 * 2**30
-"""Bytes that the matrices of the feature-space route of ZCA may take."""
+from daskaug.whitening_fit import WhiteningFit, WhiteningOptions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ def fit_statistics(
     rounds: int = 1,
     seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    zca: WhiteningOptions | None = None,
 ) -> Statistics:
     """Mean, standard deviation and, where the configuration whitens, the ZCA matrix.
 
@@ -108,6 +110,8 @@ def fit_statistics(
         Of the draws; None: fresh entropy.
     progress : callable, optional
         ``progress(images done, images in all)``.
+    zca : WhiteningOptions, optional
+        How whitening is computed, and how much of it.
 
     Returns
     -------
@@ -125,18 +129,18 @@ def fit_statistics(
             honours_standardize=False,
         )
     rescale = (config.rescale or None) if transform is None else None
+    executor = current_executor()
+    dtype = source.dtype.name if transform is None else transform.config.dtype
+    whitening = WhiteningFit.of(zca, config, source, rows, ids, rounds, transform, dtype, executor)
     recipe = StatisticsRecipe(
         image_shape=source.shape[1:],
         data_format=config.data_format,
-        dtype=source.dtype.name if transform is None else transform.config.dtype,
-        gram=config.zca_whitening and config.compat is None,
+        dtype=dtype,
+        gram=whitening is not None and whitening.plan.route == "features",
     )
-    if recipe.gram:
-        check_gram(recipe.features, GRAM_BUDGET)
-    tasks = _tasks(source, rows, ids, rounds)
+    tasks = _tasks(source, rows, ids, rounds, None if whitening is None else whitening.block_nbytes)
     if transform is not None and config.compat == "keras":
         tasks = _draw_in_sequence(tasks, transform, source.shape[1:], np.random.RandomState(seed_used))
-    executor = current_executor()
     partials = run_ordered(
         executor,
         _Reduce(recipe, transform),
@@ -146,12 +150,16 @@ def fit_statistics(
         window=executor.parallelism + 1 if recipe.gram else None,
     )
     total = recipe.identity()
+    passes = 1 if whitening is None else whitening.plan.cost.passes
     for partial in partials:
         total = recipe.merge(total, partial)
         if progress is not None:
-            progress(total.samples, (rows[1] - rows[0]) * rounds)
+            progress(total.samples, (rows[1] - rows[0]) * rounds * passes)
     statistics = recipe.finalise(total, rescale=rescale, zca_epsilon=config.zca_epsilon)
-    if config.zca_whitening and not recipe.gram:
+    if whitening is not None:
+        fitted = whitening.finish(statistics, executor, seed=seed, progress=progress)
+        statistics = dataclasses.replace(statistics, whitening=fitted)
+    elif config.zca_whitening:
         tasks = _tasks(source, rows, ids, rounds)
         if transform is not None:
             tasks = _draw_in_sequence(tasks, transform, source.shape[1:], np.random.RandomState(seed_used))
@@ -160,6 +168,29 @@ def fit_statistics(
         flat -= np.broadcast_to(as_image_shape(statistics.mean, config), source.shape[1:]).reshape(-1)
         statistics = dataclasses.replace(statistics, whitening=whitening_from_svd(flat, config.zca_epsilon))
     return statistics
+
+
+def plan_whitening_of(
+    source: Source,
+    config: Config,
+    rows: tuple[int, int],
+    ids: Any,
+    rounds: int,
+    augment: bool,
+    options: WhiteningOptions,
+) -> WhiteningPlan:
+    """What :func:`fit_statistics` would do for ZCA whitening; nothing is read.
+
+    Raises
+    ------
+    ConfigError
+        Where it would refuse, and for ``compat="keras"``, which has one way of its own.
+    """
+    dtype = _before_statistics(config).dtype if augment or not _only_rescales(config) else source.dtype.name
+    planned = WhiteningFit.of(options, config, source, rows, ids, rounds, None, dtype, current_executor())
+    if planned is None:
+        raise ConfigError('compat="keras" whitens in the one way that Keras knows; there is nothing to plan.')
+    return planned.plan
 
 
 def _only_rescales(config: Config) -> bool:
@@ -184,9 +215,9 @@ def _before_statistics(config: Config) -> Config:
 Tasks = Iterator[tuple[BlockReader, tuple[Any, ...]]]
 
 
-def _tasks(source: Source, rows: tuple[int, int], ids: Any, rounds: int) -> Tasks:
+def _tasks(source: Source, rows: tuple[int, int], ids: Any, rounds: int, nbytes: int | None = None) -> Tasks:
     """One task per block and round. Round r sees epoch r; its samples follow those of round r - 1 in the merge tree."""
-    plan = source.plan(*rows)
+    plan = source.plan(*rows, nbytes or TARGET_NBYTES)
     for epoch in range(rounds):
         for block in plan:
             start = epoch * source.shape[0] + block.start

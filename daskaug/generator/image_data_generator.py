@@ -19,6 +19,7 @@ from daskaug.transforms.masks import MaskTransform, PairTransform
 if TYPE_CHECKING:
     from daskaug.materialize import Report
     from daskaug.sources import Source
+    from daskaug.statistics.whitening import WhiteningPlan
 
 
 class ImageDataGenerator(Flows):
@@ -155,8 +156,12 @@ class ImageDataGenerator(Flows):
         seed: int | None = None,
         *,
         progress: Callable[[int, int], None] | None = None,
+        memory_budget: int | None = None,
+        zca_route: str | None = None,
+        zca_components: float | None = None,
+        zca_store: str | Path | None = None,
     ) -> Self:
-        """Fit mean, std and the ZCA matrix, whichever the options need, reading the images once and block by block.
+        """Fit mean, std and ZCA whitening, whichever the options need, reading the images block by block.
 
         Parameters
         ----------
@@ -170,6 +175,17 @@ class ImageDataGenerator(Flows):
             With `augment`: the draws are those of ``flow(..., seed=seed)`` in its first `rounds` epochs.
         progress : callable, optional
             Called as ``progress(images done, images in all)`` after each block.
+        memory_budget : int, optional
+            Bytes that whitening may take, 8 GB by default.
+        zca_route : {"features", "samples", "randomized"}, optional
+            How whitening is computed, see :meth:`plan_zca`. None: the cheapest way that fits.
+        zca_components : int or float, optional
+            An integer: keep at most so many directions. A float up to 1: as few as hold this share of the variance.
+            None: all of them where a matrix of d × d float64 stays below 1 GiB, or else the 256 strongest.
+        zca_store : path or URL, optional
+            A Zarr array for the directions of the whitening. Without it more than 64 MiB of them (in float32) lie in a
+            temporary folder for as long as this process uses them; workers on other machines need a place that they
+            see too.
 
         Returns
         -------
@@ -181,7 +197,9 @@ class ImageDataGenerator(Flows):
         SourceError
             For data that are no images of rank 4, or no images at all.
         ConfigError
-            For bad arguments.
+            For bad arguments, and where whitening does not fit in `memory_budget`: before anything is read.
+        StoreError
+            Where `zca_store` holds something else.
 
         Notes
         -----
@@ -190,15 +208,9 @@ class ImageDataGenerator(Flows):
         """
         from daskaug.fitting import fit_statistics
         from daskaug.iterators import warn_about_channels
+        from daskaug.whitening_fit import WhiteningOptions
 
-        if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 1:
-            raise ConfigError(f"`rounds` must be an integer, 1 or more. Received: rounds={rounds!r}.")
-        source, rows, ids = self._fit_input(x)
-        if rows[1] - rows[0] == 0:
-            raise SourceError(
-                f"There is nothing to fit on: `x` has shape {tuple(source.shape)} and rows {rows[0]} to {rows[1]} of "
-                "it were asked for. At least one image is needed."
-            )
+        source, rows, ids = self._fit_input(x, rounds)
         warn_about_channels(source.shape, self.config.data_format, "`.fit()`")
         statistics = fit_statistics(
             source,
@@ -210,19 +222,72 @@ class ImageDataGenerator(Flows):
             rounds=int(rounds),
             seed=None if seed is None else seeding.check_seed(seed),
             progress=progress,
+            zca=WhiteningOptions(zca_route, zca_components, memory_budget, zca_store),
         )
         self.statistics = statistics
         self._assigned.clear()
         return self
 
-    def _fit_input(self, x: Any) -> tuple[Source, tuple[int, int], Any]:
+    def plan_zca(
+        self,
+        x: Any,
+        augment: bool = False,
+        rounds: int = 1,
+        *,
+        zca_route: str | None = None,
+        zca_components: float | None = None,
+        memory_budget: int | None = None,
+    ) -> WhiteningPlan:
+        """How :meth:`fit` would compute ZCA whitening, and what that takes; no image is read.
+
+        Parameters
+        ----------
+        x, augment, rounds, zca_route, zca_components, memory_budget
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        WhiteningPlan
+            Route, rank, passes, bytes, flops, memory, expected time, and the price of applying the whitening; printed
+            it is a sentence.
+
+        Raises
+        ------
+        ConfigError
+            Where :meth:`fit` would refuse.
+
+        Notes
+        -----
+        ``"features"`` takes the second moment of the pixels, d × d, in one pass. ``"samples"`` takes the products of
+        the images with each other, n × n, in as many passes as `memory_budget` makes necessary. Both are exact but for
+        rounding. ``"randomized"`` finds the strongest directions of many large images by subspace iteration from
+        random signs, keyed by `seed`, and tells how good they are: ``statistics.whitening.captured`` and ``.error``.
+        """
+        from daskaug.fitting import plan_whitening_of
+        from daskaug.whitening_fit import WhiteningOptions
+
+        source, rows, ids = self._fit_input(x, rounds)
+        options = WhiteningOptions(zca_route, zca_components, memory_budget)
+        config = self.config.replace(zca_whitening=True)
+        return plan_whitening_of(source, config, rows, ids, int(rounds) if augment else 1, augment, options)
+
+    def _fit_input(self, x: Any, rounds: int) -> tuple[Source, tuple[int, int], Any]:
         from daskaug.iterators import SourceIterator, sample_ids
         from daskaug.sources import open_images
 
+        if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 1:
+            raise ConfigError(f"`rounds` must be an integer, 1 or more. Received: rounds={rounds!r}.")
         if isinstance(x, SourceIterator):
-            return x.source, x._rows, x.columns.ids
-        source = open_images(x)
-        return source, (0, source.shape[0]), sample_ids(None, source.shape[0])
+            source, rows, ids = x.source, x._rows, x.columns.ids
+        else:
+            source = open_images(x)
+            rows, ids = (0, source.shape[0]), sample_ids(None, source.shape[0])
+        if rows[1] - rows[0] == 0:
+            raise SourceError(
+                f"There is nothing to fit on: `x` has shape {tuple(source.shape)} and rows {rows[0]} to {rows[1]} of "
+                "it were asked for. At least one image is needed."
+            )
+        return source, rows, ids
 
     # --- the other two sinks -------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from daskaug.errors import SourceError, StoreError
 from daskaug.statistics import archive
 from daskaug.statistics.moments import FloatTotals, IntegerMoments, is_exact
 from daskaug.statistics.whitening import Whitening
+from daskaug.statistics.whitening.entries import decode_whitening, encode_whitening, save_directions
 
 Vector = NDArray[np.float64]
 
@@ -182,9 +183,11 @@ class Statistics:
         path : path
             Used as given; an existing file is replaced. The entries are ``mean`` and ``std`` (c,), ``minimum`` and
             ``maximum`` (c,), for float images ``raw_mean`` and ``raw_m2`` (c,) before rescaling, for whitened ones
-            ``zca_u`` (d, rank) and ``zca_scale`` (rank,), all float64, and ``header``, a string of JSON: the counts,
+            ``zca_u`` (d, rank) and ``zca_scale`` (rank,), all float64 (`zca_u` of more than 64 MiB in float32 lies
+            beside the file, in the Zarr array ``PATH.directions.zarr``), and ``header``, a string of JSON: the counts,
             and for integer images the exact sums as decimal strings.
         """
+        save_directions(self.whitening, Path(path))
         archive.write(Path(path), *_encode(self))
 
     @classmethod
@@ -200,7 +203,7 @@ class Statistics:
         """
         header, arrays = archive.read(Path(path))
         try:
-            statistics = _decode(header, arrays)
+            statistics = _decode(header, arrays, Path(path))
             # What can be computed from the rest must come out as it was read.
             agrees = statistics.digest == archive.digest(header, arrays)
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:
@@ -221,7 +224,7 @@ def _encode(statistics: Statistics) -> tuple[archive.Header, archive.Arrays]:
         "samples": str(moments.samples),
         "pixels": str(moments.pixels),
         "rescale": statistics.rescale,
-        "zca_epsilon": None if whitening is None else whitening.epsilon,
+        "zca_epsilon": None,
     }
     arrays: archive.Arrays = {name: getattr(statistics, name) for name in ("mean", "std", "minimum", "maximum")}
     if isinstance(moments, IntegerMoments):
@@ -230,11 +233,13 @@ def _encode(statistics: Statistics) -> tuple[archive.Header, archive.Arrays]:
     else:
         arrays |= {"raw_mean": moments.mean, "raw_m2": moments.m2}
     if whitening is not None:
-        arrays |= {"zca_u": whitening.u, "zca_scale": whitening.scale}
+        entries, factors = encode_whitening(whitening)
+        header |= entries
+        arrays |= factors
     return header, arrays
 
 
-def _decode(header: archive.Header, arrays: archive.Arrays) -> Statistics:
+def _decode(header: archive.Header, arrays: archive.Arrays, path: Path | None = None) -> Statistics:
     """Undo :func:`_encode`."""
     samples, pixels = int(header["samples"]), int(header["pixels"])
     low, high = arrays["minimum"], arrays["maximum"]
@@ -246,7 +251,7 @@ def _decode(header: archive.Header, arrays: archive.Arrays) -> Statistics:
         moments = FloatTotals(samples, pixels, arrays["raw_mean"], arrays["raw_m2"], low, high)
     whitening = None
     if header["zca_epsilon"] is not None:
-        whitening = Whitening(arrays["zca_u"], arrays["zca_scale"], header["zca_epsilon"])
+        whitening = decode_whitening(header, arrays, path)
     height, width, depth = header["image_shape"]
     return Statistics(
         (height, width, depth), header["data_format"], header["dtype"], moments, header["rescale"], whitening

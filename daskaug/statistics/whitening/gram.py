@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from daskaug.errors import ConfigError, SourceError
 from daskaug.statistics.moments import is_exact
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
+from daskaug.statistics.whitening.factors import Matrix, Vector, Whitening, kept_directions, scale_of, share, spread
 
 # A float32 sum of 1,024 products of values up to 128 stays within 2^24, so every step of the product is exact.
 TILE_ROWS = 1024
@@ -162,59 +160,6 @@ def merge_grams(a: Gram | None, b: Gram | None) -> Gram | None:
     raise SourceError("Gram matrices of images that differ in dtype or size cannot be merged")
 
 
-@dataclass(frozen=True, eq=False)
-class Whitening:
-    """A ZCA matrix U · diag(scale) · Uᵀ, kept as its factors.
-
-    Parameters
-    ----------
-    u : (d, rank) float64
-        Orthonormal directions, largest variance first; a direction runs over the pixels of an image in its own layout.
-    scale : (rank,) float64
-        √n / (s + ε) of each direction, s the singular values of the centred data.
-    epsilon : float
-        The ε of that formula (``zca_epsilon``).
-    """
-
-    u: Matrix
-    scale: Vector
-    epsilon: float
-
-    @property
-    def features(self) -> int:
-        """Length d of a flattened image."""
-        return int(self.u.shape[0])
-
-    @property
-    def rank(self) -> int:
-        """Number of directions that were kept."""
-        return int(self.u.shape[1])
-
-    def matrix(self) -> Matrix:
-        """Multiply the factors out: (d, d) float64, computed anew by each call."""
-        # Not U · (scale · Uᵀ): the product of an array with its own transpose is symmetric to the last bit.
-        root = self.u * np.sqrt(self.scale)
-        return root @ root.T
-
-
-def whitening_from_svd(flat: NDArray[Any], epsilon: float) -> Whitening:
-    """Whitening from the centred images themselves, with every direction kept, as Keras does it.
-
-    Parameters
-    ----------
-    flat : (n, d) float array
-        Centred images, flattened.
-    epsilon : float
-        Added to the singular values.
-
-    References
-    ----------
-    Keras 3.15, ``ImageDataGenerator.fit``.
-    """
-    u, s, _ = np.linalg.svd(flat.T, full_matrices=False)
-    return Whitening(u.astype(np.float64), math.sqrt(len(flat)) / (s.astype(np.float64) + epsilon), epsilon)
-
-
 def check_gram(features: int, budget: int) -> None:
     """Refuse a Gram matrix that would not fit, before any work is done.
 
@@ -250,6 +195,8 @@ def whitening_from_gram(
     *,
     epsilon: float = 1e-6,
     rescale: float = 1.0,
+    rank: int | None = None,
+    fraction: float | None = None,
 ) -> Whitening:
     """ZCA whitening of the images that a Gram matrix has seen.
 
@@ -268,6 +215,10 @@ def whitening_from_gram(
         Added to the singular values, at least 0.
     rescale : float
         The whitening is for images multiplied by it, not 0.
+    rank : int, optional
+        Keep at most so many directions.
+    fraction : float, optional
+        Keep as few directions as hold this share of the variance.
 
     Returns
     -------
@@ -277,18 +228,20 @@ def whitening_from_gram(
     Notes
     -----
     Keras computes ``u, s, _ = svd(x.T)`` of the centred images and ``(u * sqrt(n) / (s + epsilon)) @ u.T``. Here s is
-    the root of the eigenvalues of ``x.T @ x``. Directions with s ≤ s_max · √(max(n, d) · 2⁻⁵²) are noise of rounding
-    and are dropped; Keras amplifies them.
+    the root of the eigenvalues of ``x.T @ x``; null directions are dropped, see :func:`kept_directions`.
     """
     # SciPy's linear algebra takes a while to import, and only whitening needs it.
     from scipy.linalg import eigh
 
-    height, width = image_shape[:2] if data_format == "channels_last" else image_shape[1:]
-    repeat = np.tile if data_format == "channels_last" else np.repeat
-    moment = gram.about(repeat(channel_mean, height * width))
+    moment = gram.about(spread(channel_mean, image_shape, data_format))
+    total = float(np.trace(moment))
     # LAPACK wants columns to be contiguous; the matrix is symmetric, so its transpose saves a copy.
     eigenvalues, vectors = eigh(moment.T, driver="evd", overwrite_a=True, check_finite=False)
-    singular = np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
-    kept = int(np.count_nonzero(singular > singular[0] * np.sqrt(max(gram.rows, singular.size) * 2.0**-52)))
-    scale = np.sqrt(gram.rows) / (singular[:kept] * abs(rescale) + epsilon)
-    return Whitening(np.ascontiguousarray(vectors[:, ::-1][:, :kept]), scale, epsilon)
+    variances = eigenvalues[::-1]
+    kept = kept_directions(variances, total, gram.rows, variances.size, rank=rank, fraction=fraction)
+    return Whitening(
+        np.ascontiguousarray(vectors[:, ::-1][:, :kept]),
+        scale_of(variances[:kept], gram.rows, epsilon=epsilon, rescale=rescale),
+        epsilon,
+        captured=share(float(variances[:kept].sum()), total),
+    )
