@@ -22,6 +22,9 @@ from daskaug.statistics.whitening.samples import BAND_FEATURES, Centre
 POWER_PASSES = 3
 """Times that the data are multiplied by before the pass that measures the directions."""
 
+CHOLESKY_VALUES = 2**20
+SMALLEST_PIVOT = 1e-6
+
 
 class Applied(NamedTuple):
     """Xᵀ·X·Q of some images, and the Gram matrix of their coordinates where it was asked for.
@@ -51,9 +54,41 @@ def first_basis(seed: int, features: int, columns: int, dtype: str) -> NDArray[A
 
 def orthonormal(moved: NDArray[Any]) -> NDArray[Any]:
     """An orthonormal basis of what the columns span, (d, l); `moved` is used up."""
-    from scipy.linalg import qr
+    from scipy.linalg import LinAlgError, qr
 
+    if moved.size > CHOLESKY_VALUES:
+        try:
+            return _by_cholesky(_by_cholesky(moved))
+        except LinAlgError:  # nearly dependent columns: of images that vary in fewer directions, for instance
+            pass
     basis: NDArray[Any] = qr(moved, mode="economic", overwrite_a=True, check_finite=False)[0]
+    return basis
+
+
+def _by_cholesky(moved: NDArray[Any]) -> NDArray[Any]:
+    """Orthonormal columns, to as many digits as the condition of theirs leaves; done twice, to all.
+
+    Householder's reflections take ten times longer on a tall matrix.
+
+    References
+    ----------
+    T. Fukaya et al., "CholeskyQR2", ScalA 2014.
+    """
+    from scipy.linalg import LinAlgError, cholesky, solve_triangular
+
+    bands = [slice(start, start + BAND_FEATURES) for start in range(0, len(moved), BAND_FEATURES)]
+    gram = np.zeros((moved.shape[1], moved.shape[1]))
+    for band in bands:
+        rows = moved[band].astype(np.float64)
+        gram += rows.T @ rows
+    root = cholesky(gram)
+    diagonal = np.abs(np.diag(root))
+    if diagonal.min() < SMALLEST_PIVOT * diagonal.max():
+        raise LinAlgError("columns are nearly dependent")
+    inverse = solve_triangular(root, np.eye(len(root)))
+    basis = np.empty_like(moved)
+    for band in bands:
+        basis[band] = moved[band].astype(np.float64) @ inverse
     return basis
 
 
