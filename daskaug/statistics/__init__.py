@@ -1,6 +1,9 @@
 """What fitting knows about a data set: moments of the channels, ZCA whitening, and the file that keeps them."""
 
-from daskaug.statistics.moments import FloatMoments, FloatTotals, IntegerMoments
+from daskaug.statistics.content import Content
+from daskaug.statistics.histogram import Histogram
+from daskaug.statistics.interval import Interval
+from daskaug.statistics.moments import FloatMoments, FloatTotals, IntegerMoments, WeightedTotals
 from daskaug.statistics.recipe import Partial, StatisticsRecipe
 from daskaug.statistics.state import Statistics
 from daskaug.statistics.whitening import (
@@ -13,14 +16,18 @@ from daskaug.statistics.whitening import (
 )
 
 __all__ = [
+    "Content",
     "FloatGram",
     "FloatMoments",
     "FloatTotals",
+    "Histogram",
     "IntegerGram",
     "IntegerMoments",
+    "Interval",
     "Partial",
     "Statistics",
     "StatisticsRecipe",
+    "WeightedTotals",
     "Whitening",
     "check_gram",
     "whitening_from_gram",

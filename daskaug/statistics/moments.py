@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug.errors import SourceError
-from daskaug.kernels.moments import EXACT_DTYPES, float_leaves, integer_moments
+from daskaug.kernels.moments import EXACT_DTYPES, float_leaves, integer_moments, omitting_leaves
 from daskaug.statistics.tree import Nodes, check_disjoint, climb, complete, join, stack
 
 Vector = NDArray[np.float64]
@@ -93,6 +93,29 @@ class IntegerMoments:
             low=tuple(map(min, self.low, other.low)),
             high=tuple(map(max, self.high, other.high)),
         )
+
+    def withdraw(self, other: IntegerMoments) -> IntegerMoments:
+        """Moments of the images of this without those of `other`, exact; but `low` and `high` stay as they are.
+
+        Raises
+        ------
+        SourceError
+            No moments of images are left: those of `other` were not among them, or were all of them.
+        """
+        _check_equal("channels", self.channels, other.channels)
+        left = IntegerMoments(
+            self.samples - other.samples,
+            self.pixels - other.pixels,
+            sums=tuple(a - b for a, b in zip(self.sums, other.sums, strict=True)),
+            squares=tuple(a - b for a, b in zip(self.squares, other.squares, strict=True)),
+            low=self.low,
+            high=self.high,
+        )
+        _check_left(left.samples)
+        for total, square, low, high in zip(left.sums, left.squares, self.low, self.high, strict=True):
+            if not (low * left.pixels <= total <= high * left.pixels and left.pixels * square >= total * total):
+                _check_left(-1)
+        return left
 
     def finalise(self) -> IntegerMoments:
         """Return itself, once there is something to take a mean of.
@@ -180,6 +203,110 @@ class FloatTotals:
             np.maximum(self.high, other.high),
         )
 
+    def withdraw(self, other: FloatTotals) -> FloatTotals:
+        """Moments without those of `other`, in float64; `low` and `high` stay as they are.
+
+        Undoes :meth:`merge` up to rounding, of which more is lost the smaller the part that is left.
+
+        Raises
+        ------
+        SourceError
+            The images of `other` cannot have been among these, or were all of them.
+        """
+        _check_equal("channels", self.channels, other.channels)
+        samples, pixels = self.samples - other.samples, self.pixels - other.pixels
+        _check_left(samples)
+        mean, m2 = _without(self, other, np.float64(self.pixels), np.float64(other.pixels))
+        return FloatTotals(samples, pixels, mean, m2, self.low, self.high)
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedTotals:
+    """Finished moments of images whose pixels do not count alike.
+
+    Parameters
+    ----------
+    samples : int
+        Images seen.
+    pixels : int
+        Pixels seen in each channel, also those that were omitted.
+    weight : (c,) float64
+        What the pixels of each channel weigh: without sample weights the number of those that were not omitted.
+    mean, m2 : (c,) float64
+        Weighted mean, and weighted sum of the squared deviations from it.
+    low, high : (c,) float64
+        Extremes of the finite pixels of images whose weight is not 0.
+    omitted : int
+        NaN and infinite pixel values that were left out.
+    """
+
+    samples: int
+    pixels: int
+    weight: Vector
+    mean: Vector
+    m2: Vector
+    low: Vector
+    high: Vector
+    omitted: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return len(self.mean)
+
+    @property
+    def variance(self) -> Vector:
+        """Weighted population variance of each channel, (c,) float64."""
+        return self.m2 / self.weight
+
+    def merge(self, other: WeightedTotals) -> WeightedTotals:
+        """Moments of the images of both, in float64, by Chan's formula.
+
+        Raises
+        ------
+        SourceError
+            The numbers of channels differ.
+        """
+        _check_equal("channels", self.channels, other.channels)
+        number = np.zeros(1, np.int64)
+        ours, theirs = (Nodes(number, m.mean[None], m.m2[None], m.weight[None]) for m in (self, other))
+        joined = join(ours, theirs, np.ones(1), np.ones(1))
+        return WeightedTotals(
+            self.samples + other.samples,
+            self.pixels + other.pixels,
+            self.weight + other.weight,
+            joined.mean[0],
+            joined.m2[0],
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.omitted + other.omitted,
+        )
+
+    def withdraw(self, other: WeightedTotals) -> WeightedTotals:
+        """As :meth:`FloatTotals.withdraw`."""
+        _check_equal("channels", self.channels, other.channels)
+        samples, pixels = self.samples - other.samples, self.pixels - other.pixels
+        weight, omitted = self.weight - other.weight, self.omitted - other.omitted
+        _check_left(samples if (weight > 0).all() and omitted >= 0 else -1)
+        mean, m2 = _without(self, other, self.weight, other.weight)
+        return WeightedTotals(samples, pixels, weight, mean, m2, self.low, self.high, omitted)
+
+
+def _without(
+    whole: FloatTotals | WeightedTotals, part: FloatTotals | WeightedTotals, n_whole: Any, n_part: Any
+) -> tuple[Vector, Vector]:
+    """Mean and m2 of what is left: Chan's formula, solved for one of its parts."""
+    n_left = n_whole - n_part
+    mean = whole.mean + (whole.mean - part.mean) * (n_part / n_left)
+    between = (part.mean - mean) ** 2 * (n_left * (n_part / n_whole))
+    m2 = whole.m2 - part.m2 - between
+    if (m2 < -1e-9 * whole.m2).any():
+        _check_left(-1)
+    return mean, np.maximum(m2, 0.0)
+
+
+Moments = IntegerMoments | FloatTotals | WeightedTotals
+
 
 @dataclass(frozen=True, eq=False)
 class FloatMoments:
@@ -222,7 +349,9 @@ class FloatMoments:
         return cls(sample_pixels, {}, np.full(channels, np.inf), np.full(channels, -np.inf))
 
     @classmethod
-    def partial(cls, block: NDArray[Any], start: int) -> FloatMoments:
+    def partial(
+        cls, block: NDArray[Any], start: int, *, omit: bool = False, weights: Vector | None = None
+    ) -> FloatMoments:
         """Moments of one block.
 
         Parameters
@@ -231,6 +360,10 @@ class FloatMoments:
             A view of any strides.
         start : int
             Index of its first sample in the whole data set, at least 0.
+        omit : bool
+            Leave out NaN and infinite pixels, each in its channel, instead of reporting them in :meth:`finalise`.
+        weights : (b,) float64, optional
+            What each image weighs, at least 0; 1 by default. An image of weight 0 is not looked at.
 
         Raises
         ------
@@ -240,6 +373,8 @@ class FloatMoments:
         samples, height, width, channels = block.shape
         if not block.size:
             return cls.identity(channels, height * width)
+        if omit or weights is not None:
+            return cls._weighted(block, start, omit, np.ones(samples) if weights is None else weights)
         leaves = float_leaves(block)
         bad = np.flatnonzero(leaves.bad)
         nodes = Nodes(np.arange(start, start + samples), leaves.mean, leaves.m2)
@@ -251,6 +386,33 @@ class FloatMoments:
             int(leaves.bad.sum()),
             start + int(bad[0]) if bad.size else None,
         )
+
+    @classmethod
+    def _weighted(cls, block: NDArray[Any], start: int, omit: bool, weights: Vector) -> FloatMoments:
+        """See :meth:`partial`."""
+        samples, height, width, channels = block.shape
+        counted = np.flatnonzero(weights > 0)
+        seen = block if len(counted) == samples else block[counted]
+        mean, m2, weight = (np.zeros((samples, channels)) for _ in range(3))
+        bad_elements, first_bad = 0, None
+        low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        if len(counted):
+            factor = weights[counted, None]
+            if omit:
+                kept = omitting_leaves(seen)
+                leaves: Any = kept
+                weight[counted] = kept.kept * factor
+                bad_elements = int(kept.kept.size * height * width - kept.kept.sum())
+            else:
+                leaves = float_leaves(seen)
+                weight[counted] = factor * float(height * width)
+                bad = np.flatnonzero(leaves.bad)
+                bad_elements = int(leaves.bad.sum())
+                first_bad = start + int(counted[bad[0]]) if bad.size else None
+            mean[counted], m2[counted], low, high = leaves.mean, leaves.m2 * factor, leaves.low, leaves.high
+        nodes = Nodes(np.arange(start, start + samples), mean, m2, weight)
+        pixels = height * width
+        return cls(pixels, complete({0: nodes}, pixels), low, high, bad_elements, first_bad)
 
     def merge(self, other: FloatMoments) -> FloatMoments:
         """Moments of the images of both.
@@ -282,7 +444,7 @@ class FloatMoments:
         """Number of images seen."""
         return sum(len(nodes.numbers) << level for level, nodes in self.levels.items())
 
-    def finalise(self) -> FloatTotals:
+    def finalise(self) -> FloatTotals | WeightedTotals:
         """Join what is left, from the leaves up.
 
         Raises
@@ -305,8 +467,30 @@ class FloatMoments:
                 f"pixel values between {self.low.min():g} and {self.high.max():g} have squares beyond the range of "
                 "float64. Scale the images down before fitting"
             )
+        if root.weight is not None:
+            return self._finalise_weighted(root, root.weight[0])
         # Which of 0.0 and −0.0 is the extreme depends on the order of merging: adding 0.0 leaves one kind of zero.
         return FloatTotals(self.samples, self.samples * self.sample_pixels, mean, m2, self.low + 0.0, self.high + 0.0)
+
+    def _finalise_weighted(self, root: Nodes, weight: Vector) -> WeightedTotals:
+        empty = np.flatnonzero(weight <= 0)
+        if empty.size:
+            raise SourceError(
+                f"channel {empty[0]} has no pixel that counts: all are NaN or infinite, or in images of weight 0. "
+                "Leave the channel out, or give other weights"
+            )
+        low, high = self.low + 0.0, self.high + 0.0
+        pixels = self.samples * self.sample_pixels
+        return WeightedTotals(self.samples, pixels, weight, root.mean[0], root.m2[0], low, high, self.bad_elements)
+
+
+def _check_left(samples: int) -> None:
+    """Raise unless some images are left after others were withdrawn."""
+    if samples <= 0:
+        raise SourceError(
+            "images can be withdrawn that are among those seen, and at least one must be left: "
+            + ("none is" if samples == 0 else "these cannot have been among them")
+        )
 
 
 def _check_equal(what: str, ours: int, theirs: int) -> None:

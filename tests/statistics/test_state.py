@@ -99,7 +99,7 @@ def test_numpy_alone_reads_the_file(states, tmp_path):
         header = json.loads(str(file["header"]))
         entries = {name: file[name] for name in file.files if name != "header"}
     assert header["format"] == "daskaug statistics"
-    assert header["version"] == 1
+    assert header["version"] == 2
     assert header["digest"] == state.digest
     assert header["image_shape"] == [8, 8, 1]
     assert int(header["samples"]) == 1797
@@ -141,7 +141,7 @@ def rewritten(path, change):
 
 
 EDITS = {
-    "another version": (lambda header, arrays, marks: marks.update(version=2), "version 2"),
+    "another version": (lambda header, arrays, marks: marks.update(version=3), "version 3"),
     "another format": (lambda header, arrays, marks: marks.update(format="weights"), "'weights'"),
     "an entry less": (lambda header, arrays, marks: arrays.pop("minimum"), "'minimum'"),
     "an entry more": (lambda header, arrays, marks: arrays.update(extra=arrays["mean"]), "contradict"),
