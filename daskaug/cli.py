@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -101,6 +101,60 @@ def ingest(
 
 
 @app.command()
+def fit(
+    store: Annotated[str, typer.Argument(help="Path or URL of a Zarr array of images, or a group with one.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the statistics (NPZ).")] = Path("statistics.npz"),
+    rescale: Annotated[
+        float | None, typer.Option("--rescale", help="Factor that images will be multiplied by.")
+    ] = None,
+    data_format: Annotated[
+        str | None, typer.Option("--data-format", help="channels_last or channels_first.", show_default=False)
+    ] = None,
+    histogram: Annotated[bool, typer.Option("--histogram", help="Count the values of each channel too.")] = False,
+    nan_policy: Annotated[str, typer.Option("--nan-policy", help="NaN pixels: raise or omit.")] = "raise",
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="Stop when mean and std are known to within so many standard deviations."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the order of reading, with --tolerance.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="File to go on from when this is interrupted, or data appended.")
+    ] = None,
+    memory_budget: Annotated[
+        float | None, typer.Option("--memory-budget", help="GB that blocks may take in each process; 2 GiB by default.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done; read no image.")] = False,
+) -> None:
+    """Fit mean, standard deviation and range of the channels, and save them."""
+    from daskaug.generator import ImageDataGenerator
+
+    budget = None if memory_budget is None else int(memory_budget * 1e9)
+    with _reported("fit"):
+        generator = ImageDataGenerator(
+            featurewise_center=True, featurewise_std_normalization=True, rescale=rescale, data_format=data_format
+        )
+        typer.echo(
+            generator.plan_fit(store, tolerance=tolerance, checkpoint=checkpoint, memory_budget=budget), err=not plan
+        )
+        if plan:
+            return
+        with _running_mean() as monitor:
+            generator.fit(
+                store,
+                seed=seed,
+                nan_policy=nan_policy,
+                histogram=histogram,
+                tolerance=tolerance,
+                checkpoint=checkpoint,
+                memory_budget=budget,
+                monitor=monitor,
+            )
+        generator.save(out)
+    assert generator.statistics is not None
+    typer.echo(f"{generator.statistics}\nsaved in {out}")
+
+
+@app.command()
 def check(
     target: Annotated[str, typer.Argument(help="Folder of image files, CSV table, or Zarr store.")],
     target_size: _Size = None,
@@ -164,13 +218,33 @@ def _reported(command: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on the terminal, and what moves it."""
+    with _bar(description) as (progress, task):
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def _bar(description: str) -> Iterator[tuple[Any, Any]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield progress, progress.add_task(description, total=None)
+
+
+@contextlib.contextmanager
+def _running_mean() -> Iterator[Callable[[Any], None]]:
+    """A bar with the mean so far and, where blocks come in random order, how near it is."""
+    with _bar("fit") as (progress, task):
+
+        def monitor(running: Any) -> None:
+            near = [""] * len(running.mean)
+            if running.interval is not None:
+                near = [f" ± {half:.2g}" for half in running.interval.mean]
+            means = ", ".join(f"{mean:.5g}{half}" for mean, half in zip(running.mean[:4], near, strict=False))
+            progress.update(task, completed=running.samples, total=running.of_samples, description=f"mean {means}")
+
+        yield monitor
 
 
 def main() -> None:

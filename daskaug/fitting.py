@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +13,11 @@ from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import ConfigError
 from daskaug.execution import current_executor, run_ordered
+from daskaug.execution.reducing import Pass, Task, reduce_blocks
+from daskaug.fit_plan import FitOptions, Work, before_statistics, blocks_of, contract_of, growth_of, only_rescales
 from daskaug.planning.blocks import TARGET_NBYTES
-from daskaug.sources.base import BlockReader, Source
-from daskaug.statistics import Statistics, StatisticsRecipe, whitening_from_svd
+from daskaug.sources.base import Source
+from daskaug.statistics import Content, Statistics, StatisticsRecipe, whitening_from_svd
 from daskaug.statistics.whitening import WhiteningPlan
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws
@@ -34,13 +36,21 @@ class _Reduce:
         return self.recipe.gram
 
     def __call__(
-        self, block: NDArray[Any], start: int, ids: NDArray[Any] | None, epoch: int, draws: Draws | None
+        self,
+        block: NDArray[Any],
+        start: int,
+        ids: NDArray[Any] | None,
+        epoch: int,
+        draws: Draws | None,
+        weights: NDArray[np.float64] | None = None,
     ) -> Any:
+        # Each row once, as it is stored; samples of the first epoch are numbered like the rows.
+        content = Content.partial(block, start) if epoch == 0 else None
         if self.transform is not None and ids is not None:
             if self.transform.config.compat == "keras":
                 block = _rescaled_first(block, self.transform.config)
             block = self.transform(block, ids, epoch, draws=draws)
-        return self.recipe.partial(block, start)
+        return dataclasses.replace(self.recipe.partial(block, start, weights), content=content)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +61,7 @@ class _Collect:
     transform: BlockTransform | None
 
     def __call__(
-        self, block: NDArray[Any], start: int, ids: NDArray[Any], epoch: int, draws: Draws | None
+        self, block: NDArray[Any], start: int, ids: NDArray[Any], epoch: int, draws: Draws | None, *_: Any
     ) -> NDArray[Any]:
         block = _rescaled_first(block, self.config)
         return block if self.transform is None else self.transform(block, ids, epoch, draws=draws)
@@ -84,7 +94,7 @@ def fit_statistics(
     augment: bool = False,
     rounds: int = 1,
     seed: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    options: FitOptions | None = None,
     zca: WhiteningOptions | None = None,
 ) -> Statistics:
     """Mean, standard deviation and, where the configuration whitens, the ZCA matrix.
@@ -108,8 +118,8 @@ def fit_statistics(
     rounds : int
     seed : int, optional
         Of the draws; None: fresh entropy.
-    progress : callable, optional
-        ``progress(images done, images in all)``.
+    options : FitOptions, optional
+        How it is read.
     zca : WhiteningOptions, optional
         How whitening is computed, and how much of it.
 
@@ -118,14 +128,15 @@ def fit_statistics(
     Statistics
     """
     rounds = rounds if augment else 1
+    options = (options or FitOptions()).check(config, source.shape[0], augment)
     seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
     transform = None
-    if augment or not _only_rescales(config):
+    if augment or not only_rescales(config):
         transform = make_transform(
             seed=seed_used,
             augment=augment,
             standardize=config.compat is None,
-            config=_before_statistics(config),
+            config=before_statistics(config),
             honours_standardize=False,
         )
     rescale = (config.rescale or None) if transform is None else None
@@ -137,32 +148,49 @@ def fit_statistics(
         data_format=config.data_format,
         dtype=dtype,
         gram=whitening is not None and whitening.plan.route == "features",
+        histogram=options.histogram,
+        omit_nonfinite=options.nan_policy == "omit",
+        weighted=options.sample_weight is not None,
     )
-    tasks = _tasks(source, rows, ids, rounds, None if whitening is None else whitening.block_nbytes)
+    if whitening is None:
+        plan = blocks_of(
+            source, rows, options.budget, 0.0 if transform is None else growth_of(source, config), executor
+        )
+    else:
+        plan = source.plan(*rows, whitening.block_nbytes or TARGET_NBYTES)
+    work = Work(source, rows, ids, rounds, options.sample_weight, plan)
+    make_task = work.task
     if transform is not None and config.compat == "keras":
-        tasks = _draw_in_sequence(tasks, transform, source.shape[1:], np.random.RandomState(seed_used))
-    partials = run_ordered(
+        make_task = _InSequence(work, transform, np.random.RandomState(seed_used)).task
+    passes = 1 if whitening is None else whitening.plan.cost.passes
+    total, interval = reduce_blocks(
         executor,
         _Reduce(recipe, transform),
-        tasks,
-        name="daskaug-fit",
+        recipe,
+        Pass(
+            ranges=work.ranges(None if options.tolerance is None else seed_used),
+            blocks=len(work.plan) * rounds,
+            make_task=make_task,
+            samples=(rows[1] - rows[0]) * rounds * passes,
+            tolerance=options.tolerance,
+            checkpoint=None if options.checkpoint is None else Path(options.checkpoint),
+            contract=contract_of(work, recipe, transform, options),
+            progress=options.progress,
+            monitor=options.monitor,
+        ),
         # A partial Gram matrix is as large as the whole one; without it a partial is a few numbers.
         window=executor.parallelism + 1 if recipe.gram else None,
     )
-    total = recipe.identity()
-    passes = 1 if whitening is None else whitening.plan.cost.passes
-    for partial in partials:
-        total = recipe.merge(total, partial)
-        if progress is not None:
-            progress(total.samples, (rows[1] - rows[0]) * rounds * passes)
     statistics = recipe.finalise(total, rescale=rescale, zca_epsilon=config.zca_epsilon)
+    if interval is not None:
+        statistics = dataclasses.replace(statistics, is_complete=False, interval=interval)
     if whitening is not None:
-        fitted = whitening.finish(statistics, executor, seed=seed, progress=progress)
+        fitted = whitening.finish(statistics, executor, seed=seed, progress=options.progress)
         statistics = dataclasses.replace(statistics, whitening=fitted)
     elif config.zca_whitening:
-        tasks = _tasks(source, rows, ids, rounds)
         if transform is not None:
-            tasks = _draw_in_sequence(tasks, transform, source.shape[1:], np.random.RandomState(seed_used))
+            make_task = _InSequence(work, transform, np.random.RandomState(seed_used)).task
+        tasks = (make_task(*block) for block in work.ranges(None))
         blocks = run_ordered(executor, _Collect(config, transform), tasks, name="daskaug-fit")
         flat = np.concatenate([block.reshape(len(block), -1) for block in blocks])
         flat -= np.broadcast_to(as_image_shape(statistics.mean, config), source.shape[1:]).reshape(-1)
@@ -186,50 +214,26 @@ def plan_whitening_of(
     ConfigError
         Where it would refuse, and for ``compat="keras"``, which has one way of its own.
     """
-    dtype = _before_statistics(config).dtype if augment or not _only_rescales(config) else source.dtype.name
+    dtype = before_statistics(config).dtype if augment or not only_rescales(config) else source.dtype.name
     planned = WhiteningFit.of(options, config, source, rows, ids, rounds, None, dtype, current_executor())
     if planned is None:
         raise ConfigError('compat="keras" whitens in the one way that Keras knows; there is nothing to plan.')
     return planned.plan
 
 
-def _only_rescales(config: Config) -> bool:
-    """Whether rescaling is all that happens to images before their statistics are applied.
-
-    Then they are reduced raw, and integer images exactly; the factor is applied to the result.
-    """
-    samplewise = config.samplewise_center or config.samplewise_std_normalization
-    return config.compat == "keras" or (config.preprocessing_function is None and not samplewise)
-
-
-def _before_statistics(config: Config) -> Config:
-    """The options without what statistics are needed for."""
-    return config.replace(
-        featurewise_center=False,
-        featurewise_std_normalization=False,
-        zca_whitening=False,
-        dtype="float64" if config.dtype == "float64" else "float32",
-    )
-
-
-Tasks = Iterator[tuple[BlockReader, tuple[Any, ...]]]
-
-
-def _tasks(source: Source, rows: tuple[int, int], ids: Any, rounds: int, nbytes: int | None = None) -> Tasks:
-    """One task per block and round. Round r sees epoch r; its samples follow those of round r - 1 in the merge tree."""
-    plan = source.plan(*rows, nbytes or TARGET_NBYTES)
-    for epoch in range(rounds):
-        for block in plan:
-            start = epoch * source.shape[0] + block.start
-            yield source.reader(block.start, block.stop), (start, ids[block.start : block.stop], epoch, None)
-
-
-def _draw_in_sequence(
-    tasks: Tasks, transform: BlockTransform, image_shape: tuple[int, ...], state: np.random.RandomState
-) -> Tasks:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _InSequence:
     """The tasks with parameters from one stream of random numbers, image after image."""
-    for reader, (start, ids, epoch, _) in tasks:
-        yield reader, (start, ids, epoch, transform.draw_like_keras(image_shape, len(ids), state))
+
+    work: Work
+    transform: BlockTransform
+    state: np.random.RandomState
+
+    def task(self, start: int, stop: int) -> Task:
+        """See :meth:`Work.task`; to be asked for from the first block to the last."""
+        reader, (start, ids, epoch, _, weights) = self.work.task(start, stop)
+        drawn = self.transform.draw_like_keras(self.work.source.shape[1:], len(ids), self.state)
+        return reader, (start, ids, epoch, drawn, weights)
 
 
 def as_image_shape(statistic: NDArray[np.float64], config: Config) -> NDArray[np.float64]:

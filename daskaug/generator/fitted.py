@@ -98,13 +98,31 @@ class Fitted(Options):
             raise NotFittedError(f"There is nothing to save to {path}: call `datagen.fit(x)` first.")
         self.statistics.save(path)
 
-    def load(self, path: str | Path) -> Self:
+    def load(self, path: str | Path, x: Any = None) -> Self:
         """Take the statistics that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method, optional
+            Images that they are going to be used on, to compare: up to 16 of them are read.
 
         Returns
         -------
         Self
             Itself.
+
+        Raises
+        ------
+        ConfigError
+            They were fitted with another data format or rescaling than this generator has.
+        SourceError
+            `x` has another number of channels, or another size where the statistics whiten.
+
+        Warns
+        -----
+        UserWarning
+            They were fitted on other images than `x`.
         """
         statistics = Statistics.load(path)
         for name in ("data_format", "rescale"):
@@ -116,6 +134,10 @@ class Fitted(Options):
                     f"The statistics in {path} were fitted with {name}={there!r}, and this generator has "
                     f"{name}={here!r}: they would be wrong for its images. Use the same option, or fit again."
                 )
+        if x is not None:
+            from daskaug.sources import open_images
+
+            statistics.check(open_images(getattr(x, "source", x)))
         self.statistics = statistics
         self._assigned.clear()
         return self

@@ -17,6 +17,8 @@ from daskaug.generator.flows import Flows
 from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
+    from daskaug.execution.reducing import Running
+    from daskaug.fit_plan import FitPlan
     from daskaug.materialize import Report
     from daskaug.sources import Source
     from daskaug.statistics.whitening import WhiteningPlan
@@ -155,8 +157,14 @@ class ImageDataGenerator(Flows):
         rounds: int = 1,
         seed: int | None = None,
         *,
-        progress: Callable[[int, int], None] | None = None,
+        nan_policy: str = "raise",
+        sample_weight: ArrayLike | None = None,
+        histogram: bool = False,
+        tolerance: float | None = None,
+        checkpoint: str | Path | None = None,
         memory_budget: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        monitor: Callable[[Running], None] | None = None,
         zca_route: str | None = None,
         zca_components: float | None = None,
         zca_store: str | Path | None = None,
@@ -172,11 +180,32 @@ class ImageDataGenerator(Flows):
         rounds : int
             With `augment`: how many epochs of augmented images.
         seed : int, optional
-            With `augment`: the draws are those of ``flow(..., seed=seed)`` in its first `rounds` epochs.
+            With `augment`: the draws are those of ``flow(..., seed=seed)`` in its first `rounds` epochs. With
+            `tolerance`: the order of the blocks.
+        nan_policy : {"raise", "omit"}
+            What NaN and infinite pixels are: an error that names the first image and their number, or left out, each
+            in its own channel; ``statistics.moments.omitted`` is how many.
+        sample_weight : (n,) array-like, optional
+            How much each image of the source counts, 0 or more; weighted sums are float64. Weights of an iterator are
+            not taken: pass them.
+        histogram : bool
+            Count the values of each channel as well (``statistics.histogram``); exact, for 8- and 16-bit integers.
+        tolerance : float, optional
+            Read the blocks in random order, and stop as soon as mean and std of every channel are known to within so
+            many standard deviations, with 95 % confidence: ``statistics.is_complete`` is False then, and
+            ``statistics.mean_interval`` says how near. None reads everything.
+        checkpoint : path, optional
+            Keep what has been summed in this file, every few seconds and at the end. A fit with the same data and
+            options that finds it goes on from there, and gives the same bits as one that was never interrupted. Left
+            beside the data, it makes a fit after appending read only the new images.
+        memory_budget : int, optional
+            Bytes that the blocks in work may take in each process, 2 GiB by default, or that whitening may take, 8 GB
+            by default.
         progress : callable, optional
             Called as ``progress(images done, images in all)`` after each block.
-        memory_budget : int, optional
-            Bytes that whitening may take, 8 GB by default.
+        monitor : callable, optional
+            Called with an object that has `samples`, `of_samples`, `mean`, `std` and `interval` so far, before
+            rescaling, after each block.
         zca_route : {"features", "samples", "randomized"}, optional
             How whitening is computed, see :meth:`plan_zca`. None: the cheapest way that fits.
         zca_components : int or float, optional
@@ -197,15 +226,16 @@ class ImageDataGenerator(Flows):
         SourceError
             For data that are no images of rank 4, or no images at all.
         ConfigError
-            For bad arguments, and where whitening does not fit in `memory_budget`: before anything is read.
+            For bad arguments, and where chunks or whitening do not fit in `memory_budget`: before anything is read.
         StoreError
-            Where `zca_store` holds something else.
+            Where `zca_store` or `checkpoint` holds something else.
 
         Notes
         -----
         Sums over integer images are exact; for floats they are added along a tree that depends on the sample index
         alone. Either way the result has the same bits for any chunking and any number of workers.
         """
+        from daskaug.fit_plan import FitOptions
         from daskaug.fitting import fit_statistics
         from daskaug.iterators import warn_about_channels
         from daskaug.whitening_fit import WhiteningOptions
@@ -221,12 +251,49 @@ class ImageDataGenerator(Flows):
             augment=bool(augment),
             rounds=int(rounds),
             seed=None if seed is None else seeding.check_seed(seed),
-            progress=progress,
+            options=FitOptions(
+                nan_policy,
+                sample_weight,
+                tolerance,
+                checkpoint,
+                bool(histogram),
+                memory_budget,
+                progress,
+                monitor,
+            ),
             zca=WhiteningOptions(zca_route, zca_components, memory_budget, zca_store),
         )
         self.statistics = statistics
         self._assigned.clear()
         return self
+
+    def plan_fit(
+        self,
+        x: Any,
+        augment: bool = False,
+        rounds: int = 1,
+        *,
+        tolerance: float | None = None,
+        checkpoint: str | Path | None = None,
+        memory_budget: int | None = None,
+    ) -> FitPlan:
+        """What :meth:`fit` would do for mean and std; no image is read.
+
+        Parameters
+        ----------
+        x, augment, rounds, tolerance, checkpoint, memory_budget
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        FitPlan
+            Blocks, bytes, tasks at a time and projected memory; printed it is a few lines.
+        """
+        from daskaug.fit_plan import FitOptions, plan_fit
+
+        source, rows, _ = self._fit_input(x, rounds)
+        options = FitOptions(tolerance=tolerance, checkpoint=checkpoint, memory_budget=memory_budget)
+        return plan_fit(source, self.config, rows=rows, augment=bool(augment), rounds=int(rounds), options=options)
 
     def plan_zca(
         self,
