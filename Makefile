@@ -10,6 +10,8 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The libraries that the benchmarks compare with live apart; one of them is under the AGPL.
+BENCH := .venv-bench
 # More arguments for pytest or the demo: make test ARGS="-k affine"
 ARGS ?=
 
@@ -87,14 +89,14 @@ docs: $(VENV)/.stamp-docs
 	$(BIN)/python -m pytest tests/test_docs.py README.md docs --doctest-glob='*.md' $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.stamp-bench
-	@echo "==> Running the benchmarks"
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(BENCH)/.stamp-peers
+	@echo "==> Running the benchmarks (about ten minutes; best on a machine that does nothing else)"
+	$(BENCH)/bin/python -m benchmarks $(ARGS)
 
 .PHONY: clean
 clean:
-	@echo "==> Removing $(VENV), builds and caches"
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	@echo "==> Removing $(VENV), $(BENCH), builds and caches"
+	rm -rf $(VENV) $(BENCH) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp-venv:
@@ -118,3 +120,14 @@ $(VENV)/.stamp-%: pyproject.toml | $(VENV)/.stamp-venv
 	$(BIN)/python -m pip install --quiet --quiet --editable ".[$*]"
 	touch $@
 	echo "    took $$SECONDS s; $(VENV) is now $$(du -sm $(VENV) | cut -f1) MB"
+
+# Each peer by itself: one that cannot be installed here is reported, and the others take part.
+$(BENCH)/.stamp-peers: pyproject.toml benchmarks/requirements.txt | $(VENV)/.stamp-venv
+	@echo "==> Installing daskaug[bench] and the libraries to compare with into $(BENCH) (a few minutes the first time)"
+	[ -d $(BENCH) ] || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --quiet --editable ".[bench]"
+	grep -vE '^(#|$$)' benchmarks/requirements.txt | while read -r peer; do
+	    $(BENCH)/bin/python -m pip install --quiet --quiet "$$peer" || echo "    not installable here: $$peer"
+	done
+	touch $@
+	echo "    took $$SECONDS s; $(BENCH) is now $$(du -sm $(BENCH) | cut -f1) MB"

@@ -20,19 +20,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.contestants import AUGMENTING
+
 SIZES = ((375, 500), (750, 1000))
 TARGET = (224, 224)
-
-PIPELINE = {
-    "rotation_range": 20,
-    "width_shift_range": 0.1,
-    "height_shift_range": 0.1,
-    "shear_range": 10,
-    "zoom_range": 0.2,
-    "horizontal_flip": True,
-    "channel_shift_range": 20,
-    "brightness_range": (0.8, 1.2),
-}
 
 
 def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> None:
@@ -63,7 +54,7 @@ def pillow(folder: Path) -> None:
 def ours(folder: Path) -> None:
     from daskaug import ImageDataGenerator
 
-    batches = ImageDataGenerator(**PIPELINE).flow_from_directory(folder, target_size=TARGET, seed=1)
+    batches = ImageDataGenerator(**AUGMENTING).flow_from_directory(folder, target_size=TARGET, seed=1)
     for _ in batches.one_epoch():
         pass
 
@@ -71,7 +62,7 @@ def ours(folder: Path) -> None:
 def keras(folder: Path) -> None:
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    batches = ImageDataGenerator(**PIPELINE).flow_from_directory(folder, target_size=TARGET, seed=1)
+    batches = ImageDataGenerator(**AUGMENTING).flow_from_directory(folder, target_size=TARGET, seed=1)
     for _ in range(len(batches)):
         next(batches)
 

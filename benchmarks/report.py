@@ -113,9 +113,27 @@ def best_peer(rounds: dict[str, list[dict[str, float]]]) -> tuple[str, float] | 
     return None
 
 
+def overview(sizes: dict[str, dict[str, list[dict[str, float]]]]) -> str:
+    """Images per second of everybody at every size, and how much faster ours is."""
+    names = list(dict.fromkeys(name for rounds in sizes.values() for name in rounds if name != "copy to float32"))
+    rows = ["| images/s (daskaug is faster by) | " + " | ".join(f"{size}×{size}×3" for size in sizes) + " |"]
+    rows.append("| --- |" + " ---: |" * len(sizes))
+    for name in names:
+        if CONTESTANTS[name].kind == "spline":
+            continue
+        cells = [f"{name} (alone)" if CONTESTANTS[name].kind == "bare" else name]
+        for rounds in sizes.values():
+            line = next((line for line in lines(rounds) if line.name == name), None)
+            ratio = "" if line is None or line.ours is None or name == "daskaug" else f" ({line.ours:.1f}×)"
+            cells.append("" if line is None else f"{line.rate:,.0f}{ratio}")
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def as_markdown(results: Results) -> str:
     parts = [", ".join(f"{name} {value}" for name, value in results.machine.items()) + "."]
     for threads, sizes in results.rounds.items():
+        parts += [f"## {'One core' if threads == '1' else f'{threads} cores'}", overview(sizes)]
         for size, rounds in sizes.items():
             peer = best_peer(rounds)
             number = len(next(iter(rounds.values())))

@@ -12,10 +12,8 @@ import numpy as np
 
 from daskaug.errors import SourceError
 from daskaug.execution import current_executor, run_ordered
-from daskaug.ingest import Reading, read_table
+from daskaug.ingest import ANY_ENDING, BESIDE, ENDINGS, FolderOfImages, Reading, read_table
 from daskaug.iterators import check_files, list_files
-from daskaug.iterators.base import BatchIterator
-from daskaug.iterators.table import Table
 from daskaug.materialize import find_faults, inspect_store
 from daskaug.sources import BlockReader, Decoding, ImageFiles, open_images
 
@@ -66,27 +64,33 @@ def check(target: str, reading: Reading, progress: Progress | None = None) -> Fi
 
 
 def _check_folder(folder: Path, reading: Reading, progress: Progress | None) -> Findings:
-    """Every image file in the folder and below it."""
-    names = list_files(str(folder), BatchIterator.white_list_formats)
-    others = len(list_files(str(folder), ("",))) - len(names)
+    """Every image file that ``ingest`` would take, and what it would leave out."""
+    found = FolderOfImages.look(folder)
+    names = found.files(folder, ENDINGS)
+    everything = list_files(str(folder), ANY_ENDING)
+    images = [name for name in everything if name.lower().endswith(ENDINGS)]
+    hidden = sum(any(part.startswith(".") for part in Path(name).parts[:-1]) for name in images)
     findings = Findings([f"{len(names)} image files in {folder}"])
-    if others:
-        findings.facts.append(f"{others} files with other endings, which are never read")
+    if len(everything) > len(images):
+        findings.facts.append(f"{len(everything) - len(images)} files with other endings, which are never read")
+    if hidden:
+        findings.facts.append(f"{hidden} image files in hidden folders, which `daskaug ingest` leaves out")
     if not names:
         findings.faults.append(f"there are no image files in {folder}")
+    findings.faults += [f"{folder / name}: {BESIDE}" for name in found.beside]
     _decode_all(names, folder, np.arange(len(names)), reading, findings, progress)
     return findings
 
 
 def _check_table(path: Path, reading: Reading, progress: Progress | None) -> Findings:
     """Every file that the table names."""
-    dataframe = read_table(path)
+    dataframe = read_table(path, reading.x_col)
     directory = path.parent if reading.directory is None else reading.directory
-    table = Table(str(directory), reading.x_col, reading.y_col, None, None, None)
+    table = reading.columns(directory)
     table.check(dataframe)
     names = list(dataframe[reading.x_col])
     findings = Findings([f"{len(names)} rows in {path}"])
-    faults = table.faults_of(names, BatchIterator.white_list_formats)
+    faults = table.faults_of(names, ANY_ENDING)
     findings.faults += [
         f"{os.path.join(directory, name)} (row {row}): {fault}"
         for row, (name, fault) in enumerate(zip(names, faults, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,11 +86,16 @@ def ingest(
     from daskaug.ingest import ingest as run
 
     reading = Reading(target_size, color_mode, interpolation, keep_aspect_ratio, on_error, x_col, y_col, directory)
-    with _reported("ingest"), _progress("decode and write") as update:
-        report, files = run(source, store, reading, update)
+    with _reported("ingest"), _progress("decode and write") as update, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*cannot be read and are", UserWarning)  # they are listed below
+        try:
+            report, files = run(source, store, reading, update)
+        except KeyboardInterrupt:
+            typer.echo("daskaug ingest: interrupted; run the same command again to finish", err=True)
+            raise typer.Exit(130) from None
     if files.bad_files:
         done = "left out" if on_error == "skip" else "replaced by black"
-        typer.echo(f"{len(files.bad_files)} files could not be read and were {done}:", err=True)
+        typer.echo(f"{len(files.bad_files)} files could not be used and were {done}:", err=True)
         for bad in files.bad_files:
             typer.echo(f"  {bad}", err=True)
     size = "×".join(map(str, files.source.shape[1:]))

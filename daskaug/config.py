@@ -128,6 +128,10 @@ class Config:
         """Axis of the columns (width) in a batch."""
         return 2 if self.data_format == "channels_last" else 3
 
+    def size_of(self, image_shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of an image of this shape, in the data format."""
+        return image_shape[self.row_axis - 1], image_shape[self.col_axis - 1]
+
     @property
     def is_affine(self) -> bool:
         """Whether a draw can move pixels about by more than a flip."""

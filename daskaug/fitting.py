@@ -39,14 +39,14 @@ class _Reduce:
         self,
         block: NDArray[Any],
         start: int,
-        ids: NDArray[Any] | None,
+        ids: NDArray[Any],
         epoch: int,
         draws: Draws | None,
         weights: NDArray[np.float64] | None = None,
     ) -> Any:
         # Each row once, as it is stored; samples of the first epoch are numbered like the rows.
         content = Content.partial(block, start) if epoch == 0 else None
-        if self.transform is not None and ids is not None:
+        if self.transform is not None:
             if self.transform.config.compat == "keras":
                 block = _rescaled_first(block, self.transform.config)
             block = self.transform(block, ids, epoch, draws=draws)

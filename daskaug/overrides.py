@@ -15,7 +15,7 @@ from daskaug import seeding
 from daskaug.errors import ConfigError
 from daskaug.seeding import Operation
 from daskaug.transforms.block import BlockTransform
-from daskaug.transforms.draws import Draws, draw
+from daskaug.transforms.draws import Draws
 
 METHODS = ("get_random_transform", "apply_transform", "random_transform", "standardize")
 
@@ -56,22 +56,21 @@ class PerImageTransform(BlockTransform):
         ids: NDArray[Any],
         epoch: int,
         *,
-        index: NDArray[np.int64] | None = None,
         draws: Draws | None = None,
     ) -> NDArray[Any]:
         """See :meth:`BlockTransform.__call__`."""
-        chosen = block if index is None else block[index]
-        images = np.empty(chosen.shape, self.work_dtype)
-        for i, image in enumerate(chosen):
+        images = np.empty(block.shape, self.work_dtype)
+        for i, image in enumerate(block):
             images[i] = self._one(image, ids[i : i + 1], epoch, draws.row(i) if draws else None)
         return self._to_output(images)
 
     def draws_of(self, image_shape: tuple[int, ...], ids: NDArray[Any], epoch: int) -> Draws:
         """See :meth:`BlockTransform.draws_of`."""
-        if "random_transform" in self.overridden:
+        own = [name for name in ("random_transform", "apply_transform") if name in self.overridden]
+        if own:
             raise ConfigError(
-                f"{type(self.generator).__name__} overrides random_transform, which draws and transforms in one, so "
-                "that a mask cannot follow its image. Override get_random_transform and apply_transform instead."
+                f"{type(self.generator).__name__} overrides {own[0]}, which may move an image in ways that its mask "
+                "cannot follow. Override get_random_transform instead, or leave out masks=."
             )
         if "get_random_transform" not in self.overridden:
             return super().draws_of(image_shape, ids, epoch)
@@ -115,8 +114,7 @@ class PerImageTransform(BlockTransform):
         if parameters is None and "get_random_transform" in self.overridden:
             parameters = generator.get_random_transform(image.shape)
         elif parameters is None:
-            size = image.shape[config.row_axis - 1], image.shape[config.col_axis - 1]
-            parameters = draw(config, size, self.seed, epoch, sample).row(0)
+            parameters = super().draws_of(image.shape, sample, epoch).row(0)
         if "apply_transform" in self.overridden:
             return np.asarray(generator.apply_transform(image.astype(self.work_dtype), parameters))
         only_augment = BlockTransform(
@@ -125,6 +123,6 @@ class PerImageTransform(BlockTransform):
         return only_augment(image[np.newaxis], sample, epoch, draws=Draws.from_dicts([parameters]))[0]
 
     def _standardize_one(self, image: NDArray[Any], sample: NDArray[Any], epoch: int) -> Any:
-        if "standardize" in self.overridden:
+        if "standardize" in self.overridden or self.config.compat == "keras":
             return np.asarray(self.generator.standardize(image.astype(self.work_dtype)))
         return self._standardize(image[np.newaxis].astype(self.work_dtype), sample, epoch)[0]

@@ -45,10 +45,10 @@ def encoded(image: np.ndarray, file_format: str) -> bytes:
     return buffer.getvalue()
 
 
-def bomb() -> bytes:
-    """A small PNG that says it has 10,000 × 10,000 pixels: above Pillow's limit, below twice that."""
-    header = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 0, 0, 0, 0)
-    parts = [b"IHDR" + header, b"IDAT" + zlib.compress(bytes(10_001) * 10_000, 9), b"IEND"]
+def bomb(side: int = 20_000) -> bytes:
+    """A few bytes of a PNG that say it has side × side pixels: by default above twice Pillow's limit."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    parts = [b"IHDR" + header, b"IDAT" + zlib.compress(bytes(side + 1)), b"IEND"]
     chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,7 @@ run = CliRunner(env={"COLUMNS": "200"})
 
 
 def invoke(*arguments, code=0):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        result = run.invoke(app, [str(argument) for argument in arguments])
+    result = run.invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == code, result.output
     return result
 
@@ -106,15 +103,107 @@ def test_folder_of_images_without_classes(tmp_path):
 @pytest.mark.parametrize(("on_error", "rows"), [("skip", 3), ("replace", 9)])
 def test_bad_files_are_reported_and_noted_in_the_store(tmp_path, on_error, rows):
     reasons = files.write_bad(tmp_path / "data" / "x")
-    with pytest.warns(UserWarning, match="6 of 9 image files"):
-        result = invoke("ingest", tmp_path / "data", tmp_path / "store.zarr", "--on-error", on_error)
+    # Said once, by the list: a warning, which is an error here, would say it again.
+    result = invoke("ingest", tmp_path / "data", tmp_path / "store.zarr", "--on-error", on_error)
     for name in reasons:
-        assert f"{name} (row " in result.stderr
+        assert result.stderr.count(f"{name} (row ") == 1
     group = zarr.open_group(tmp_path / "store.zarr")
     assert group["images"].shape[0] == rows
     noted = group.attrs[ATTRIBUTE]
     assert sorted(bad["path"].rpartition("/")[2] for bad in noted["bad_files"]) == sorted(reasons)
     assert noted["on_error"] == on_error
+
+
+def write_tiles(folder, count=4):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, tile in enumerate(pictures.tiles(16, count)):
+        Image.fromarray(tile).save(folder / f"img{i}.png")
+    return folder
+
+
+def stored_names(store):
+    return zarr.open_group(store, mode="r")["file_name"][:].tolist()
+
+
+def test_hidden_folders_are_left_out(tmp_path):
+    flat = write_tiles(tmp_path / "flat")
+    write_tiles(flat / ".ipynb_checkpoints", 1)
+    invoke("ingest", flat, tmp_path / "flat.zarr")
+    assert stored_names(tmp_path / "flat.zarr") == [f"img{i}.png" for i in range(4)]
+    output = invoke("check", flat).output
+    assert "4 image files in" in output
+    assert "1 image files in hidden folders" in output
+
+    write_tiles(tmp_path / "classes" / "cat", 2)
+    write_tiles(tmp_path / "classes" / "dog", 2)
+    write_tiles(tmp_path / "classes" / "dog" / ".thumbs", 2)
+    write_tiles(tmp_path / "classes" / ".git", 2)
+    invoke("ingest", tmp_path / "classes", tmp_path / "classes.zarr")
+    assert stored_names(tmp_path / "classes.zarr") == ["cat/img0.png", "cat/img1.png", "dog/img0.png", "dog/img1.png"]
+    assert zarr.open_group(tmp_path / "classes.zarr")["class_name"][:].tolist() == ["cat", "dog"]
+    assert "4 image files in" in invoke("check", tmp_path / "classes").output
+
+
+def test_images_beside_the_folders_of_classes_are_not_lost_silently(tmp_path):
+    root = write_tiles(tmp_path / "root", 2)
+    (root / "notes").mkdir()
+    invoke("ingest", root, tmp_path / "flat.zarr")  # a folder without images makes no class
+    assert stored_names(tmp_path / "flat.zarr") == ["img0.png", "img1.png"]
+
+    write_tiles(root / "cat", 3)
+    for on_error in ("raise", "replace"):
+        stderr = invoke("ingest", root, tmp_path / "s.zarr", "--on-error", on_error, code=1).stderr
+        assert "2 images lie in" in stderr
+        assert "img0.png, img1.png" in stderr
+    assert not (tmp_path / "s.zarr").exists()
+    result = invoke("ingest", root, tmp_path / "s.zarr", "--on-error", "skip")
+    assert "2 files could not be used and were left out" in result.stderr
+    assert f"{root / 'img1.png'}: it lies beside" in result.stderr
+    assert stored_names(tmp_path / "s.zarr") == [f"cat/img{i}.png" for i in range(3)]
+    assert len(zarr.open_group(tmp_path / "s.zarr").attrs[ATTRIBUTE]["bad_files"]) == 2
+    output = invoke("check", root, code=1).output
+    assert "3 image files in" in output
+    assert output.count("it lies beside the folders of the classes") == 2
+
+
+@pytest.fixture
+def table_with_gaps(tmp_path):
+    write_tiles(tmp_path)
+    names = ["img0.png", "gone.png", "img2.png", None, "img3.png"]
+    pd.DataFrame({"filename": names, "class": list("abaab")}).to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path / "t.csv", tmp_path / "s.zarr"
+
+
+@pytest.mark.parametrize(("on_error", "rows"), [("skip", [0, 2, 4]), ("replace", [0, 1, 2, 3, 4])])
+def test_rows_without_a_file_are_reported(table_with_gaps, on_error, rows):
+    table, store = table_with_gaps
+    stderr = invoke("ingest", table, store, "--on-error", on_error).stderr
+    assert "gone.png (row 1): there is no such file" in stderr
+    assert "(row 3): there is no file name" in stderr
+    group = zarr.open_group(store, mode="r")
+    assert group["sample_id"][:].tolist() == rows
+    assert [bool(image.any()) for image in group["images"][:]] == [row not in (1, 3) for row in rows]
+    assert [bad["row"] for bad in group.attrs[ATTRIBUTE]["bad_files"]] == [1, 3]
+
+
+def test_rows_without_a_file_are_refused_before_anything_is_written(table_with_gaps):
+    table, store = table_with_gaps
+    stderr = invoke("ingest", table, store, code=1).stderr
+    assert "2 of 5 rows name no file that is there" in stderr
+    assert "gone.png (row 1): there is no such file" in stderr
+    assert not store.exists()
+    bad = [line for line in invoke("check", table, code=1).output.splitlines() if line.startswith("BAD")]
+    assert ["(row 1): there is no such file" in bad[0], "(row 3): there is no file name" in bad[1]] == [True, True]
+    assert len(bad) == 2
+
+
+def test_interrupted_by_hand(tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("daskaug.ingest.ingest", interrupt)
+    result = invoke("ingest", tmp_path, tmp_path / "s.zarr", code=130)
+    assert "run the same command again to finish" in result.stderr
 
 
 def test_ingest_without_anything_to_read(tmp_path):

@@ -164,8 +164,10 @@ class Flows(SingleImages):
             What happens at a file that cannot be read. To leave such files out, or to put black in their place, all
             files are decoded once when the iterator is made; its `bad_files` lists them, and a warning counts them.
         masks : path, optional
-            Folder of masks: for each image a file of the same relative path, with any image ending, read as grey
-            levels. Used as in :meth:`flow`.
+            Folder of masks: for each image a file of the same relative path, with any image ending. Pixels are read
+            as the numbers they are (of a palette the indices; several channels are an error), and resized to the size
+            of the images by ``"nearest"``, whatever `interpolation` is. With `keep_aspect_ratio` a mask needs the
+            proportions of its image. `on_error` goes for masks as well. Used as in :meth:`flow`.
         mask_order, mask_cval
             As in :meth:`flow`.
 
@@ -259,8 +261,8 @@ class Flows(SingleImages):
         keep_aspect_ratio, on_error
             As in :meth:`flow_from_directory`.
         masks : str, optional
-            Column that names the mask of each image, relative to `directory`; read as grey levels. Used as in
-            :meth:`flow`.
+            Column that names the mask of each image, relative to `directory`; read and resized (by ``"nearest"``) as
+            in :meth:`flow_from_directory`.
         mask_order, mask_cval
             As in :meth:`flow`.
         subset : {"training", "validation"}, optional

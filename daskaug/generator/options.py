@@ -82,6 +82,10 @@ class Options:
         made._set_up(Config.from_dict(config, **functions))
         return made
 
+    def state(self) -> tuple[Any, ...]:
+        """The objects that decide what is done to images: another one in any place means other images."""
+        return self.config, self.statistics, *self._assigned.values()
+
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_fallback_state", "_made_matrix")}
         return kept | {"_made_matrix": None}

@@ -38,7 +38,7 @@ class SingleImages(Fitted):
             ``flip_horizontal``, ``flip_vertical``, ``channel_shift_intensity`` in grey levels or None, ``brightness``
             a factor or None.
         """
-        size = img_shape[self.config.row_axis - 1], img_shape[self.config.col_axis - 1]
+        size = self.config.size_of(img_shape)
         if seed is not None:
             state = np.random.RandomState(seeding.check_seed(seed))
         else:

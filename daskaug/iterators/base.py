@@ -6,15 +6,16 @@ import dataclasses
 import functools
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from daskaug import seeding
-from daskaug.errors import ConfigError
+from daskaug.errors import ConfigError, DaskaugError
 from daskaug.execution import Pending, current_executor
 from daskaug.iterators.pydataset import instance_class, is_pydataset
 from daskaug.iterators.replay import KerasReplay
@@ -68,8 +69,10 @@ class BatchIterator:
         sample_nbytes: int = 1,
         **queue_options: Any,
     ) -> None:
-        if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
-            raise ConfigError(f"`batch_size` must be an integer, 1 or more. Received: batch_size={batch_size!r}.")
+        _check_batch_size(batch_size)
+        self._replay: KerasReplay | None = None
+        if queue_options.pop("use_multiprocessing", False):
+            self.use_multiprocessing = True  # warns
         # Keras' PyDataset, if it is among the bases, takes its queue options here.
         super().__init__(**(queue_options if is_pydataset(self) else {}))
         if not isinstance(shuffle, Shuffle):
@@ -77,17 +80,14 @@ class BatchIterator:
         if seed_used is None:
             seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
         self.n = self.samples = int(n)
-        self.batch_size = int(batch_size)
         self.seed = seed
         self.seed_used = seed_used
-        self.shuffle = shuffle.kind != "none"
         self.shuffling = shuffle
         self.epoch = 0
-        self.batch_index = 0
-        self.total_batches_seen = 0
+        self._batch_size = int(batch_size)
+        self._batch_index = self._total_batches_seen = 0
         self._rows = (start, start + self.n)
-        self._replay: KerasReplay | None = None
-        self._batch_nbytes = self.batch_size * max(1, sample_nbytes)
+        self._sample_nbytes = max(1, sample_nbytes)
         self._served = 0
         self._set_up()
 
@@ -96,9 +96,80 @@ class BatchIterator:
         self.lock = threading.RLock()
         self._process = os.getpid()
         self._ahead: dict[Place, Pending] = {}
-        self._orders: dict[int, Order] = {}
+        self._orders: dict[int, Order | ChosenOrder] = {}
         self._wanted, self._until_asked, self._last_indexed = 1, 0, -1
+        self._working = threading.local()
         weakref.finalize(self, _cancel, self._ahead)
+
+    # --- what Keras' users assign --------------------------------------------------------------------------------
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch; assigning another goes back to the beginning of the epoch."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        _check_batch_size(value)
+        with self._usable_lock():
+            self._batch_size = int(value)
+            if self._replay is not None:
+                self._replay.batch_size = int(value)
+            self._go_to(self.epoch, 0)
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether an epoch is shuffled; assigning goes back to the beginning of the epoch."""
+        return self.shuffling.kind != "none"
+
+    @shuffle.setter
+    def shuffle(self, value: bool | str) -> None:
+        if value is True and self.shuffle:
+            return
+        shuffling = Shuffle.of(value, random_access=True, unit=self.shuffling.unit, mix=self.shuffling.mix)
+        with self._usable_lock():
+            self.shuffling = shuffling
+            self._orders = {}
+            if self._replay is not None:
+                self._replay.shuffle, self._replay.index_array = self.shuffle, None
+            self._go_to(self.epoch, 0)
+
+    @property
+    def batch_index(self) -> int:
+        """Number of the next batch under ``next()``."""
+        return self._batch_index if self._replay is None else self._replay.batch_index
+
+    @batch_index.setter
+    def batch_index(self, value: int) -> None:
+        self._batch_index = value
+        if self._replay is not None:
+            self._replay.batch_index = value
+
+    @property
+    def total_batches_seen(self) -> int:
+        """Batches handed out so far."""
+        return self._total_batches_seen if self._replay is None else self._replay.total_batches_seen
+
+    @total_batches_seen.setter
+    def total_batches_seen(self, value: int) -> None:
+        self._total_batches_seen = value
+        if self._replay is not None:
+            self._replay.total_batches_seen = value
+
+    @property
+    def use_multiprocessing(self) -> bool:
+        """Always False: batches are computed on threads, which need no copies of the data."""
+        return False
+
+    @use_multiprocessing.setter
+    def use_multiprocessing(self, value: bool) -> None:
+        if value:
+            warnings.warn(
+                "use_multiprocessing is ignored: batches are computed on several threads already, and copies of this "
+                "iterator in other processes could not tell it that an epoch is over.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     # --- to be filled in -----------------------------------------------------------------------------------------
 
@@ -113,6 +184,13 @@ class BatchIterator:
         raise NotImplementedError(
             f"{type(self).__name__} must define _get_batches_of_transformed_samples(index_array), and return a batch."
         )
+
+    def _set_index_array(self) -> None:
+        """Assign `index_array` for the epoch that begins: what Keras calls then, and subclasses may define."""
+
+    def _refresh(self) -> bool:
+        """Take over what has changed since the last batch; whether batches under way are out of date."""
+        return False
 
     def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         """Start computing the batch of these rows.
@@ -146,7 +224,7 @@ class BatchIterator:
                 return self._replay_batch(self._replay, self._replay.positions_of(number))
             place = (self.epoch, number)
             # Keras' fit asks for one batch after the other: have the next ones under way as next() does.
-            in_turn = number in (0, self._last_indexed + 1)
+            in_turn = number == self._last_indexed + 1
             pending = self._begin(place, look_ahead=in_turn)
             self._last_indexed = number
             self._served += 1
@@ -159,7 +237,8 @@ class BatchIterator:
     def __next__(self) -> Any:
         """The next batch; the epoch after the last batch of an epoch follows without a break.
 
-        Where computing it fails, the error is raised and the batch remains the next one.
+        Where computing it fails, the error is raised and the batch remains the next one; unless it can never be had,
+        because of a file or an option, when the next call goes on behind it.
         """
         if self.n == 0:
             raise StopIteration
@@ -173,6 +252,8 @@ class BatchIterator:
             self._served = 0
         try:
             return self._finish(place, pending)
+        except DaskaugError:
+            raise
         except BaseException:
             with self.lock:
                 if (self.epoch, self.batch_index) == self._after(place):
@@ -196,18 +277,41 @@ class BatchIterator:
                 self._go_to(self.epoch + 1, 0)
 
     def reset(self) -> None:
-        """Go back to the first batch of the current epoch."""
+        """Go to the beginning of an epoch: of the next one, if batches of this one were taken with ``next()``.
+
+        Keras draws a new order then, too.
+        """
         with self._usable_lock():
-            if self._replay is not None:
-                self._replay.batch_index = 0
-            self._go_to(self.epoch, 0)
+            self._go_to(self.epoch + (self.batch_index > 0 and self._replay is None), 0)
 
     @property
     def index_array(self) -> NDArray[np.int64]:
-        """Order of the current epoch: positions in the data, or in the subset where there is one."""
+        """Order of the current epoch: positions in the data, or in the subset where there is one.
+
+        Assigned in :meth:`_set_index_array` by subclasses that choose their own.
+        """
         if self._replay is not None and self._replay.index_array is not None:
             return self._replay.index_array
         return self._order(self.epoch).rows(0, self.n) - self._rows[0]
+
+    @index_array.setter
+    def index_array(self, positions: ArrayLike) -> None:
+        self._chosen = np.asarray(positions)
+
+    @property
+    def index_generator(self) -> Iterator[NDArray[np.int64]]:
+        """The positions of one batch after the other: for subclasses that fetch batches as Keras 2 did."""
+        while True:
+            with self._usable_lock():
+                if self._replay is not None:
+                    positions = self._replay.next_positions()
+                else:
+                    place = (self.epoch, self.batch_index)
+                    self._working.epoch = place[0]
+                    positions = self._rows_at(place) - self._rows[0]
+                    self.epoch, self.batch_index = self._after(place)
+                    self.total_batches_seen += 1
+            yield positions
 
     # --- beyond Keras --------------------------------------------------------------------------------------------
 
@@ -248,6 +352,8 @@ class BatchIterator:
 
     def _begin(self, place: Place, look_ahead: bool) -> Pending:
         """The batch at `place` under way, and with `look_ahead` as many after it as time and memory ask for."""
+        if self._refresh():
+            _cancel(self._ahead)
         for lost in [known for known, pending in self._ahead.items() if pending.is_lost]:
             del self._ahead[lost]  # its cluster is gone; a batch is a function of its place, so it can be had again
         if not look_ahead or place not in self._ahead:
@@ -256,7 +362,9 @@ class BatchIterator:
         if look_ahead:
             # Asking a cluster for its size takes a message there and back; it may have grown now and then.
             if self._until_asked <= 0:
-                self._wanted = min(current_executor().parallelism + 1, 1 + AHEAD_NBYTES // self._batch_nbytes)
+                self._wanted = min(
+                    current_executor().parallelism + 1, 1 + AHEAD_NBYTES // (self.batch_size * self._sample_nbytes)
+                )
                 self._until_asked = 32
             self._until_asked -= 1
             following = place
@@ -267,20 +375,23 @@ class BatchIterator:
         return self._ahead.pop(place)
 
     def _finish(self, place: Place, pending: Pending) -> Any:
+        self._working.epoch = place[0]
         return self._assemble(pending.result(), self._rows_at(place), place[0])
 
     def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> Any:
-        self.batch_index, self.total_batches_seen = replay.batch_index, replay.total_batches_seen
         return self._replayed(positions + self._rows[0], replay.state)
 
     def _rows_at(self, place: Place) -> NDArray[np.int64]:
         epoch, number = place
         return self._order(epoch).rows(number * self.batch_size, (number + 1) * self.batch_size)
 
-    def _order(self, epoch: int) -> Order:
+    def _order(self, epoch: int) -> Order | ChosenOrder:
         """Order of an epoch. It keeps the permutation it has computed, so the last two are kept."""
         order = self._orders.get(epoch)
-        if order is None:
+        if order is None and type(self)._set_index_array is not BatchIterator._set_index_array:
+            self._set_index_array()
+            order = ChosenOrder(self._chosen + self._rows[0])
+        elif order is None:
             order = Order(*self._rows, self.shuffling, self.seed_used, epoch)
             self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
         return order
@@ -294,12 +405,28 @@ class BatchIterator:
         self.epoch, self.batch_index, self._served, self._last_indexed = epoch, batch_index, 0, -1
 
     def __getstate__(self) -> dict[str, Any]:
-        left = ("lock", "_ahead", "_orders", "_process")
+        left = ("lock", "_ahead", "_orders", "_process", "_working")
         return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._set_up()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChosenOrder:
+    """An order that a subclass has chosen."""
+
+    chosen: NDArray[np.int64]
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """See :meth:`daskaug.planning.order.Order.rows`."""
+        return self.chosen[first:last]
+
+
+def _check_batch_size(value: Any) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"`batch_size` must be an integer, 1 or more. Received: batch_size={value!r}.")
 
 
 @dataclasses.dataclass(frozen=True)

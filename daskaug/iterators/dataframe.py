@@ -121,7 +121,7 @@ class DataFrameIterator(FilesIterator):
             dtype=config.dtype,
             outputs=chosen.outputs,
         )
-        beside = masks_in_column(chosen.masks, directory, mask_order, mask_cval)
+        beside = masks_in_column(chosen.masks, directory, validate_filenames, mask_order, mask_cval)
         super().__init__(chosen.filenames, directory or "", chosen.rows, columns, flow, beside)
         if class_mode not in NO_CLASSES:
             self.classes = [chosen.numbers[row] for row in self._kept]

@@ -43,9 +43,12 @@ class DirectoryIterator(FilesIterator):
         Index of each class name.
     num_classes, samples, n : int
     bad_files : tuple of BadFile
+    skip_hidden : bool
+        Of the class: whether folders whose name begins with a dot are left out, which they are not by Keras.
     """
 
     allowed_class_modes = ("categorical", "binary", "sparse", "input", None)
+    skip_hidden = False
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class DirectoryIterator(FilesIterator):
             follow_links=follow_links,
             subset=subset,
             validation_split=config.validation_split,
+            skip_hidden=self.skip_hidden,
         )
         self.class_indices = {name: index for index, name in enumerate(listing.class_names)}
         self.num_classes = len(listing.class_names)
@@ -102,13 +106,15 @@ class DirectoryIterator(FilesIterator):
         if not listing.filenames:
             _warn_of_nothing(os.fspath(directory), listing.class_names, self.white_list_formats)
         columns = FileColumns(
-            ids=ids_of_paths(listing.filenames),
+            ids=ids_of_paths(_below_only_class(listing.filenames) if self.num_classes == 1 else listing.filenames),
             y=None if class_mode in ("input", None) else listing.classes,
             class_mode=class_mode,
             num_classes=self.num_classes,
             dtype=config.dtype,
         )
-        beside = masks_in_folder(listing.filenames, masks, self.white_list_formats, mask_order, mask_cval)
+        beside = masks_in_folder(
+            listing, masks, self.white_list_formats, mask_order, mask_cval, follow_links=follow_links
+        )
         super().__init__(listing.filenames, directory, np.arange(len(listing.filenames)), columns, flow, beside)
         self.classes = listing.classes[self._kept]
 
@@ -130,6 +136,15 @@ def ids_of_paths(paths: Sequence[str]) -> NDArray[np.uint64]:
         Relative to the root; separators are written as ``/``.
     """
     return np.array([_id_of_path(path) for path in paths], np.uint64)
+
+
+def _below_only_class(paths: Sequence[str]) -> list[str]:
+    """Paths below the class folder, where there is one class only: its name tells nothing.
+
+    So the images in ``data/image`` and their masks in ``data/label``, each a class of its own, are known by the same
+    names.
+    """
+    return [path.partition(os.sep)[2] or path for path in paths]
 
 
 def _id_of_path(path: str) -> int:

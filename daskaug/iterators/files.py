@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from daskaug.config import Config, keras_default
 from daskaug.errors import ConfigError, SourceError
 from daskaug.execution import current_executor, run_ordered
 from daskaug.iterators.columns import Columns
-from daskaug.iterators.file_masks import FileMasks
+from daskaug.iterators.file_masks import FileMasks, refuse_unfit
 from daskaug.iterators.numpy_array import Generator
 from daskaug.iterators.source import PictureSaver, SourceIterator
 from daskaug.planning.order import Shuffle
@@ -51,8 +52,12 @@ class FileColumns(Columns):
     outputs: tuple[NDArray[Any], ...] = ()
 
     def pack(self, images: NDArray[Any], rows: NDArray[np.int64], masks: NDArray[Any] | None = None) -> Any:
-        """See :meth:`Columns.pack`."""
-        return super().pack(images.astype(self.dtype, copy=False), rows, masks)
+        """See :meth:`Columns.pack`; masks stand behind several outputs: ``[y1, y2, masks]``."""
+        packed = super().pack(images.astype(self.dtype, copy=False), rows, masks)
+        if masks is None or self.class_mode != "multi_output":
+            return packed
+        x, (outputs, last), *weights = packed
+        return (x, [*outputs, last], *weights)
 
     def targets(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
         """See :meth:`Columns.targets`: in the form and dtype of Keras."""
@@ -160,7 +165,8 @@ class FilesIterator(SourceIterator):
     filenames, filepaths : list of str
         The second with the folder.
     bad_files : tuple of BadFile
-        With ``on_error="skip"`` the files that are left out, with ``"replace"`` those for which black stands.
+        With ``on_error="skip"`` the files that are left out, with ``"replace"`` those for which black stands. Masks
+        that cannot be read are among them, and images that have none.
     """
 
     file_numbers_below = 10_000_000
@@ -177,17 +183,25 @@ class FilesIterator(SourceIterator):
         masks: FileMasks | None = None,
     ) -> None:
         files = ImageFiles(filenames, directory, flow.decoding, row_numbers=row_numbers)
+        read_masks = None if masks is None else masks.beside(files, flow.config)
         self.bad_files: tuple[BadFile, ...] = ()
         kept = np.arange(len(filenames))
-        if flow.on_error != "raise":
-            self.bad_files = tuple(check_files(files))
-            is_bad = np.isin(row_numbers, [bad.row for bad in self.bad_files])
+        unfit = {} if masks is None or read_masks is None else masks.find_unfit(read_masks, files)
+        if flow.on_error == "raise":
+            refuse_unfit(unfit, len(filenames))
+        else:
+            bad = list(check_files(files))
+            bad_masks = [] if read_masks is None else _bad_masks(read_masks, unfit)
+            self.bad_files = tuple(sorted([*bad, *bad_masks], key=lambda file: file.row))
+            is_bad, has_bad_mask = _are_among(row_numbers, bad), _are_among(row_numbers, bad_masks)
             if flow.on_error == "replace":
                 files = files.replacing(np.flatnonzero(is_bad))
+                read_masks = None if read_masks is None else read_masks.replacing(np.flatnonzero(has_bad_mask))
             elif self.bad_files:
-                kept = np.flatnonzero(~is_bad)
+                kept = np.flatnonzero(~(is_bad | has_bad_mask))
                 files, columns = files.only(kept), columns.only(kept)
-            _warn_of_bad_files(self.bad_files, len(filenames), flow.on_error)
+                read_masks = None if read_masks is None else read_masks.only(kept)
+            _warn_of_bad_files(self.bad_files, len(bad), len(filenames), flow.on_error)
         self.filenames = [filenames[row] for row in kept]
         self._kept = kept
         seed_used = seeding.fresh_seed() if flow.seed is None else seeding.check_seed(flow.seed)
@@ -202,7 +216,7 @@ class FilesIterator(SourceIterator):
             seed_used=seed_used,
             dtype=flow.config.dtype,
             saver=PictureSaver.of(flow.save_to_dir, flow.save_prefix, flow.save_format, flow.config.data_format),
-            masks=None if masks is None else masks.beside(files, kept, row_numbers[kept], flow.config),
+            masks=None if masks is None or read_masks is None else masks.of(read_masks, files, flow.config),
         )
         self.directory = directory
         self.image_data_generator = flow.generator
@@ -217,7 +231,7 @@ class FilesIterator(SourceIterator):
         self.split = {None: None, "validation": (0, share), "training": (share, 1)}[flow.subset]
         self.class_mode = columns.class_mode
 
-    @property
+    @functools.cached_property
     def filepaths(self) -> list[str]:
         """Paths of the files, with the folder as it was given."""
         return [os.path.join(self.directory, name) for name in self.filenames]
@@ -263,14 +277,27 @@ def _size_of(files: ImageFiles) -> tuple[int, int]:
     return (shape[1], shape[2]) if files.decoding.data_format == "channels_first" else (shape[0], shape[1])
 
 
-def _warn_of_bad_files(bad_files: tuple[BadFile, ...], count: int, on_error: str) -> None:
+def _bad_masks(masks: ImageFiles, unfit: Mapping[int, BadFile]) -> list[BadFile]:
+    """Those that are known not to fit, and those of the others that cannot be decoded."""
+    others = np.setdiff1d(np.arange(masks.shape[0]), list(unfit)).astype(np.int64)
+    return [*unfit.values(), *check_files(masks.only(others))]
+
+
+def _are_among(row_numbers: NDArray[np.int64], bad: Sequence[BadFile]) -> NDArray[np.bool_]:
+    return np.isin(row_numbers, [file.row for file in bad])
+
+
+def _warn_of_bad_files(bad_files: tuple[BadFile, ...], images: int, count: int, on_error: str) -> None:
     if not bad_files:
         return
+    found = [f"{images} of {count} image files"] if images else []
+    if len(bad_files) > images:
+        found.append(f"the masks of {len(bad_files) - images} of {count} images")
     done = "are left out" if on_error == "skip" else "are replaced by black"
     examples = "; ".join(map(str, bad_files[:3]))
     more = "; ..." if len(bad_files) > 3 else ""
     warnings.warn(
-        f"{len(bad_files)} of {count} image files cannot be read and {done} (on_error={on_error!r}): {examples}{more}. "
+        f"{' and '.join(found)} cannot be read and {done} (on_error={on_error!r}): {examples}{more}. "
         "The iterator's `bad_files` lists them.",
         UserWarning,
         stacklevel=5,

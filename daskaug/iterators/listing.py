@@ -46,6 +46,7 @@ def list_classes(
     follow_links: bool = False,
     subset: str | None = None,
     validation_split: float = 0.0,
+    skip_hidden: bool = False,
 ) -> FolderListing:
     """List a folder that has a subfolder for each class, as Keras does.
 
@@ -61,6 +62,8 @@ def list_classes(
     subset : {"training", "validation", None}
     validation_split : float
         Share of each class that is for validation: its first files.
+    skip_hidden : bool
+        Leave out folders whose name begins with a dot, which Keras does not, below those of the classes.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def list_classes(
         Of ``.tiff`` files, in Keras' words; of classes that have no folder.
     """
     try:
-        names = list(class_names or ()) or sorted(_subfolders(directory))
+        names = list(class_names or ()) or sorted(list_subfolders(directory))
     except OSError as error:
         raise SourceError(f"The folder {directory!r} cannot be listed: {error.strerror}.") from error
     missing = [name for name in names if not os.path.isdir(os.path.join(directory, name))]
@@ -81,7 +84,8 @@ def list_classes(
         _warn(f"{len(missing)} of the classes have no folder in {directory!r}: {', '.join(map(repr, missing[:3]))}.")
 
     def list_one(name: str) -> list[str]:
-        return [] if name in missing else list_files(os.path.join(directory, name), endings, follow_links)
+        top = os.path.join(directory, name)
+        return [] if name in missing else list_files(top, endings, follow_links, skip_hidden)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="daskaug-files") as pool:
         found = list(pool.map(list_one, names))
@@ -98,8 +102,16 @@ def list_classes(
     return FolderListing(names, filenames, np.repeat(np.arange(len(names), dtype=np.int32), counts))
 
 
-def list_files(top: str, endings: tuple[str, ...], follow_links: bool = False) -> list[str]:
+def list_files(top: str, endings: tuple[str, ...], follow_links: bool = False, skip_hidden: bool = False) -> list[str]:
     """Paths, relative to `top`, of the files in it and below it that have one of the endings.
+
+    Parameters
+    ----------
+    top : str
+    endings : tuple of str
+        In small letters.
+    follow_links, skip_hidden : bool
+        As in :func:`list_classes`.
 
     Raises
     ------
@@ -119,6 +131,8 @@ def list_files(top: str, endings: tuple[str, ...], follow_links: bool = False) -
                 for entry in entries:
                     if not entry.is_dir():
                         files.append(entry.name)
+                    elif skip_hidden and entry.name.startswith("."):
+                        continue
                     elif not entry.is_symlink() or (follow_links and _identity(entry.path) not in above):
                         waiting.append((os.path.join(relative, entry.name), above))
         except OSError as error:
@@ -128,7 +142,8 @@ def list_files(top: str, endings: tuple[str, ...], follow_links: bool = False) -
     return [os.path.join(relative, name) for relative, names in sorted(listed) for name in names]
 
 
-def _subfolders(directory: str) -> list[str]:
+def list_subfolders(directory: str) -> list[str]:
+    """Names of the folders in a folder, links to folders among them."""
     with os.scandir(directory) as entries:
         return [entry.name for entry in entries if entry.is_dir()]
 

@@ -59,11 +59,13 @@ class RowCache:
                     return self._blocks[number]
             try:
                 block = self._source.read(int(self._starts[number]), int(self._stops[number]))
-            finally:
+            except BaseException:
                 with self._lock:
                     self._loading.pop(number, None)
+                raise
             with self._lock:
                 self._blocks[number] = block
+                self._loading.pop(number, None)
                 while len(self._blocks) > 1 and sum(b.nbytes for b in self._blocks.values()) > self._max_nbytes:
                     self._blocks.popitem(last=False)
             return block

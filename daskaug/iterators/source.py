@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import os
 import warnings
 from pathlib import Path
@@ -111,7 +112,9 @@ class SourceIterator(BatchIterator):
         self.columns = columns
         self.image_shape = tuple(source.shape[1:])
         self.dtype = dtype
-        self._transform = transform
+        self._made = transform
+        self._generator: Any = None
+        self._generator_state: tuple[Any, ...] = ()
         self._saver = saver
         self._masks = masks
         if transform.config.compat == "keras":
@@ -133,19 +136,62 @@ class SourceIterator(BatchIterator):
         """Sample ids of the samples that are iterated over, in the order of the data."""
         return np.asarray(self.columns.ids[slice(*self._rows)])
 
+    @property
+    def image_data_generator(self) -> Any:
+        """The generator that made it. What is fitted or assigned to that later is heeded from the next batch on."""
+        return self._generator
+
+    @image_data_generator.setter
+    def image_data_generator(self, generator: Any) -> None:
+        self._generator = generator
+        self._generator_state = () if generator is None else generator.state()
+
+    def _refresh(self) -> bool:
+        if self._generator is None:
+            return False
+        state = self._generator.state()
+        if len(state) == len(self._generator_state) and all(map(operator.is_, state, self._generator_state)):
+            return False
+        self._generator_state = state
+        made = self._made
+        self._made = self._generator.block_transform(
+            seed=made.seed,
+            augment=made.augment,
+            standardize=made.standardize,
+            config=self._generator.config.replace(dtype=made.config.dtype, data_format=made.config.data_format),
+        )
+        self._made.check_images(self.source.shape[1:])
+        self.__dict__.pop("_task", None)
+        return True
+
+    @property
+    def _hands_out_own(self) -> bool:
+        """Whether a subclass makes its batches itself, by Keras' method."""
+        ours = SourceIterator._get_batches_of_transformed_samples
+        return type(self)._get_batches_of_transformed_samples is not ours
+
     def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
+        if self._hands_out_own:
+            return super()._submit(rows, epoch)
+        return self._submit_rows(rows, epoch)
+
+    def _submit_rows(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         executor = current_executor()
         readers = [self._reader(source, rows, executor.is_remote) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
         return executor.submit(self._task, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
 
     def _get_batches_of_transformed_samples(self, index_array: NDArray[np.int64]) -> Any:
-        """The batch of the samples at these positions, in the current epoch."""
+        """The batch of the samples at these positions, in the epoch that is being worked on."""
         rows = np.asarray(index_array) + self._rows[0]
-        return self._assemble(self._submit(rows, self.epoch).result(), rows, self.epoch)
+        epoch = getattr(self._working, "epoch", self.epoch)
+        return self._made_up(self._submit_rows(rows, epoch).result(), rows, epoch)
 
     def _replayed(self, rows: NDArray[np.int64], state: np.random.RandomState) -> Any:
-        draws = self._transform.draw_like_keras(self.image_shape, len(rows), state)
+        self._refresh()
+        if self._hands_out_own:
+            return self._get_batches_of_transformed_samples(rows - self._rows[0])
+        draws = self._made.draw_like_keras(self.image_shape, len(rows), state)
         blocks = [source.take(rows) for source in self._sources]
         made = self._task(blocks if self._masks else blocks[0], self.columns.ids[rows], 0, draws=draws)
         images, masks = made if self._masks else (made, None)
@@ -155,6 +201,9 @@ class SourceIterator(BatchIterator):
         return self._pack(images, rows, masks)
 
     def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
+        return made if self._hands_out_own else self._made_up(made, rows, epoch)
+
+    def _made_up(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         images, masks = made if self._masks else (made, None)
         if self._saver is not None:
             numbers = seeding.file_numbers(self.seed_used, epoch, self.columns.ids[rows], self.file_numbers_below)
@@ -179,8 +228,8 @@ class SourceIterator(BatchIterator):
     def _task(self) -> Any:
         """What is called for each batch."""
         if self._masks is None:
-            return self._transform
-        return PairTransform(self._transform, self._masks.order, self._masks.cval)
+            return self._made
+        return PairTransform(self._made, self._masks.order, self._masks.cval)
 
     def _reader(self, source: Source, rows: NDArray[np.int64], is_remote: bool) -> BlockReader:
         if is_remote:
@@ -221,7 +270,12 @@ class SourceIterator(BatchIterator):
         self._caches: dict[Source, RowCache] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_caches"}
+        left = ("_caches", "_generator_state")  # the copy finds its generator as it is
+        return {name: value for name, value in super().__getstate__().items() if name not in left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.image_data_generator = self._generator
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

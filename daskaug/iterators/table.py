@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from daskaug.errors import ColumnTypeError, ConfigError
 from daskaug.planning.order import split_rows
-from daskaug.sources.file_facts import look_at
+from daskaug.sources.file_facts import describe_missing, look_at
 
 NO_CLASSES = ("input", "multi_output", "raw", None)
 """Class modes without class names."""
@@ -116,7 +116,9 @@ class Table:
 
     def faults_of(self, names: list[str], endings: tuple[str, ...]) -> list[str | None]:
         """Why each file does not count, in a few words; None where it does."""
-        return look_at(lambda name: _fault(os.path.join(self.directory, name), endings), names)
+        return look_at(
+            lambda name: _fault(os.path.join(self.directory, name), endings) if name else "there is no file name", names
+        )
 
     def select(
         self, dataframe: Any, endings: tuple[str, ...] | None, validation_split: float, subset: str | None
@@ -247,9 +249,7 @@ def _several(value: Any) -> Sequence[str]:
 def _fault(path: str, endings: tuple[str, ...]) -> str | None:
     if not path.lower().endswith(endings):
         return f"the name ends in none of {', '.join(endings)}"
-    if os.path.isfile(path):
-        return None
-    return "it is a folder" if os.path.isdir(path) else "there is no such file"
+    return describe_missing(path)
 
 
 def _warn(message: str) -> None:

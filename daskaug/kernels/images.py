@@ -127,6 +127,7 @@ def _transform_kernel(pixels: np.dtype[Any], out: np.dtype[Any]) -> Callable[...
         types.UniTuple(types.boolean, 2),
         values,
         values,
+        types.Array(from_dtype(np.result_type(pixels, out)), 1, "C"),
         types.Array(from_dtype(out), 1, "C"),
         layout,
         types.boolean,
@@ -196,8 +197,9 @@ def transform_images(
     Notes
     -----
     An image's bits depend on the image and its own parameters only: not on the others in the block, on strides, or on
-    the CPU. Scratch memory: one image in the type of `images`, and one in the type of `out` if channels are shifted
-    or the standardisation is samplewise.
+    the CPU. Scratch memory: one image in the type of `out` (float64 if `images` are), so that a pixel is converted
+    once and not for each of its neighbours; and another one if channels are shifted or the standardisation is
+    samplewise.
     """
     if images.ndim != 4:
         raise ValueError(f"images must have four axes, (n, h, w, c), not shape {images.shape}")
@@ -239,6 +241,7 @@ def transform_images(
         (bool(wanted.samplewise_center), bool(wanted.samplewise_std)),
         mean,
         divisor,
+        np.empty(height * width * channels + 1, np.result_type(images.dtype, out.dtype)),
         memory,
         out_layout,
         bool(wanted.samplewise_center or wanted.samplewise_std or np.count_nonzero(shifts)),

@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from daskaug.kernels.loops_warp import blend, blend_as_scipy, blend_wide, copy_row, load, locate_row, part, pick
+from daskaug.kernels.loops_warp import (
+    blend,
+    blend_as_scipy,
+    blend_wide,
+    copy_row,
+    fill_inside,
+    load,
+    locate_row,
+    part,
+    pick,
+)
 
 
 @part
@@ -25,16 +35,23 @@ def widen_extremes(row: Any, begin: Any, extremes: Any) -> None:
 
 
 @part
-def adjust_row(row: Any, begin: Any, end: Any, factor: Any, amount: Any, low: Any, high: Any, alpha: Any) -> None:
-    """Multiply, add, clip; with `alpha`, every fourth element stays. NaN stays NaN.
+def adjust(
+    strip: Any, end: Any, shift: Any, low: Any, high: Any, gain: Any, value_range: Any, scale: Any, alpha: Any
+) -> None:
+    """Add and clip; multiply and clip, but with `alpha` not every fourth element; multiply. NaN stays NaN.
 
-    ``x · 1`` is x to the bit, and so is ``x + (-0.0)``, which keeps the sign of a zero where ``x + 0.0`` does not.
+    ``x · 1`` is x to the bit, and so is ``x + (-0.0)``, which keeps the sign of a zero where ``x + 0.0`` does not: an
+    operation that is not wanted costs less than going over the memory once for each that is.
     """
-    for e in range(begin, end):
-        value = row[np.uintp(e)] * factor + amount
+    lowest, highest = value_range
+    for e in range(end):
+        value = strip[np.uintp(e)] + shift
         value = low if value < low else value
         value = high if value > high else value
-        row[np.uintp(e)] = row[np.uintp(e)] if alpha and (e - begin) & 3 == 3 else value
+        brighter = value * gain
+        brighter = lowest if brighter < lowest else brighter
+        brighter = highest if brighter > highest else brighter
+        strip[np.uintp(e)] = (value if alpha and e & 3 == 3 else brighter) * scale
 
 
 @part
@@ -78,10 +95,13 @@ def standardize_sample(strip: Any, rows: Any, pitch: Any, center: Any, normalize
 def store_row(row: Any, begin: Any, mean: Any, divisor: Any, out: Any, target: Any, channels: Any, across: Any,
               step: Any, length: Any) -> None:  # fmt: skip
     """Standardise a row by `mean` and `divisor`, one entry per element or empty, and write it to its place."""
-    if mean.shape[0] > 0:
+    if mean.shape[0] > 0 and divisor.shape[0] > 0:
+        for e in range(length):
+            row[np.uintp(begin + e)] = (row[np.uintp(begin + e)] - mean[np.uintp(e)]) / divisor[np.uintp(e)]
+    elif mean.shape[0] > 0:
         for e in range(length):
             row[np.uintp(begin + e)] -= mean[np.uintp(e)]
-    if divisor.shape[0] > 0:
+    elif divisor.shape[0] > 0:
         for e in range(length):
             row[np.uintp(begin + e)] /= divisor[np.uintp(e)]
     if across == channels and (step == 1 or channels == 1):
@@ -95,16 +115,17 @@ def store_row(row: Any, begin: Any, mean: Any, divisor: Any, out: Any, target: A
 
 def transform(
     pixels: Any, layout: Any, shape: Any, index: Any, matrices: Any, flips: Any, shifts: Any, gains: Any,
-    value_range: Any, resampling: Any, fill: Any, scale: Any, samplewise: Any, mean: Any, divisor: Any, out: Any,
-    out_layout: Any, whole: Any,
+    value_range: Any, resampling: Any, fill: Any, scale: Any, samplewise: Any, mean: Any, divisor: Any, image: Any,
+    out: Any, out_layout: Any, whole: Any,
 ) -> None:  # fmt: skip
     """Write the transformed image ``index[k]`` of `pixels` to place k of `out`, for every k.
 
     `images.py` documents the operations. Here `pixels` and `out` are flat memory and a layout counts elements: the
     first pixel, then the steps to the next image, row, column and channel. What holds pixel values (`shifts`,
     `gains`, `value_range`, `fill`, `scale`; `mean` and `divisor`, one entry per element of a row) has the type of
-    `out`. An empty array stands for an operation that is not wanted. `whole` keeps all rows of an image in scratch
-    memory, which channel shift and samplewise standardisation need.
+    `out`. An empty array stands for an operation that is not wanted. `image` is scratch memory for one image and one
+    element more, of a type that holds the pixels and is no less than `out`'s. `whole` keeps all rows of an image in
+    scratch memory, which channel shift and samplewise standardisation need.
     """
     height, width, channels = shape
     offset, image_step, down, across, step = layout
@@ -112,13 +133,15 @@ def transform(
     order, mode, double = resampling
     center, normalize = samplewise
     length = width * channels
-    pitch = length + 1  # blend_wide reads one element behind the image and writes one behind a row
+    # blend_wide reads one element behind the image and writes one behind a row. With four channels, `adjust` counts on
+    # alpha being every fourth element of all the rows.
+    pitch = length + 4
     rows = height if whole else 1
-    image = np.empty(height * length + 1, pixels.dtype)
-    strip = np.empty(rows * pitch, out.dtype)
+    strip = np.zeros(rows * pitch, out.dtype)
     extremes = np.empty((2, length), out.dtype)
     sums = np.empty((2, length), np.float64)
-    places, weights = np.empty((3, width), np.int64), np.empty((2, width), np.float64)
+    places, weights = np.empty((3, width), np.int64), np.empty((2, width), out.dtype)
+    weights_double = np.empty((2, width), np.float64)
     kind = out.dtype.type
     zero, one, infinity = kind(-0.0), kind(1.0), kind(np.inf)
 
@@ -131,6 +154,7 @@ def transform(
             matrices[k, 0, 0] == 1.0 and matrices[k, 0, 1] == 0.0 and matrices[k, 0, 2] == 0.0
             and matrices[k, 1, 0] == 0.0 and matrices[k, 1, 1] == 1.0 and matrices[k, 1, 2] == 0.0
         )  # fmt: skip
+        inverses = (1.0 / matrices[k, 0, 1], 1.0 / matrices[k, 1, 1]) if warped else (0.0, 0.0)
         shifted = shifts.shape[0] > 0 and not np.isnan(shifts[k]) and shifts[k] != 0
         brightened = gains.shape[0] > 0 and not np.isnan(gains[k]) and gains[k] != 1
         low, high = infinity, -infinity
@@ -141,29 +165,32 @@ def transform(
                 y, begin = height - 1 - top - r if upside_down else top + r, r * pitch
                 if not warped:
                     copy_row(image, y * length, strip, begin, width, channels, mirrored)
-                else:
-                    locate_row(places, weights, matrices, k, y, shape, mode, order, mirrored)
+                elif double:
+                    span = locate_row(places, weights_double, matrices, k, y, shape, mode, order, mirrored, inverses)
                     if order == 0:
                         pick(image, strip, begin, places, channels, fill[0])
-                    elif double:
-                        blend_as_scipy(image, strip, begin, places, weights, channels, fill[0])
-                    elif channels == 3 or channels == 4:
-                        blend_wide(image, strip, begin, places, weights, channels, fill[0])
                     else:
+                        fill_inside(places, span, channels)
+                        blend_as_scipy(image, strip, begin, places, weights_double, channels, fill[0])
+                else:
+                    span = locate_row(places, weights, matrices, k, y, shape, mode, order, mirrored, inverses)
+                    if order == 0:
+                        pick(image, strip, begin, places, channels, fill[0])
+                    elif channels == 3 or channels == 4:
+                        blend_wide(image, strip, begin, places, weights, channels, fill[0], span)
+                    else:
+                        fill_inside(places, span, channels)
                         blend(image, strip, begin, places, weights, channels, fill[0])
                 if shifted:
                     widen_extremes(strip, begin, extremes)
             if shifted:
                 for e in range(length):
                     low, high = min(low, extremes[0, e]), max(high, extremes[1, e])
-            for r in range(rows):
-                begin, end = r * pitch, r * pitch + length
-                if shifted:
-                    adjust_row(strip, begin, end, one, shifts[k], low, high, False)
-                if brightened:
-                    adjust_row(strip, begin, end, gains[k], zero, value_range[0], value_range[1], channels == 4)
-                if scale[0] != 1:
-                    adjust_row(strip, begin, end, scale[0], zero, -infinity, infinity, False)
+            if shifted or brightened or scale[0] != 1:
+                limits = (value_range[0], value_range[1]) if brightened else (-infinity, infinity)
+                adjust(strip, rows * pitch, shifts[k] if shifted else zero, low if shifted else -infinity,
+                       high if shifted else infinity, gains[k] if brightened else one, limits, scale[0],
+                       channels == 4)  # fmt: skip
             if center or normalize:
                 standardize_sample(strip, rows, pitch, center, normalize, sums)
             for r in range(rows):

@@ -41,15 +41,15 @@ _1, _2, _3 = np.uintp(1), np.uintp(2), np.uintp(3)
 
 
 @part
-def inside_span(start: Any, step: Any, last: Any, columns: Any) -> Any:
+def inside_span(start: Any, step: Any, inverse: Any, last: Any, columns: Any) -> Any:
     """Interval of the columns whose coordinate ``start + column·step`` is at least 0 and less than `last`.
 
-    A closed form guesses it and the coordinates themselves settle both ends. A guess that misses columns costs time,
-    never a wrong pixel: the branches of the fill modes get the inside right too.
+    A closed form with `inverse`, about 1 / `step`, guesses it and the coordinates themselves settle both ends. A guess
+    that misses columns costs time, never a wrong pixel: the branches of the fill modes get the inside right too.
     """
     if step == 0.0:
         return 0, columns if 0.0 <= start < last else 0
-    one, other = (0.0 - start) / step, (last - start) / step
+    one, other = (0.0 - start) * inverse, (last - start) * inverse
     if one > other:
         one, other = other, one
     left = np.int64(np.ceil(one)) if 0.0 < one < columns else (0 if one <= 0.0 else columns)
@@ -103,12 +103,15 @@ def settle(x: Any, size: Any, mode: Any, half: Any) -> Any:
 
 @part
 def locate_row(
-    places: Any, weights: Any, matrices: Any, k: Any, y: Any, shape: Any, mode: Any, order: Any, mirrored: Any
-) -> None:
+    places: Any, weights: Any, matrices: Any, k: Any, y: Any, shape: Any, mode: Any, order: Any, mirrored: Any,
+    inverses: Any,
+) -> Any:  # fmt: skip
     """Neighbours of each pixel of output row `y` under matrix `k`, and how far between them the pixel lies.
 
-    places : (3, w) int64, see FIRST, DOWN, ACROSS.  weights : (2, w) float64, fractions of a row and of a column.
-    shape : (h, w, c) of the image.  mirrored : column 0 is the last one.
+    places : (3, w) int64, see FIRST, DOWN, ACROSS; the steps are left out inside, where they are the image's own.
+    weights : (2, w) float, fractions of a row and of a column.  shape : (h, w, c) of the image.
+    mirrored : column 0 is the last one.  inverses : about 1 / the steps of row and column from pixel to pixel.
+    Returns the interval of the pixels that lie inside.
     """
     height, width, across = shape
     down = width * across
@@ -116,8 +119,8 @@ def locate_row(
     row_start, row_step = matrices[k, 0, 2] + start * matrices[k, 0, 0], matrices[k, 0, 1]
     column_start, column_step = matrices[k, 1, 2] + start * matrices[k, 1, 0], matrices[k, 1, 1]
     half = 0.5 if order == 0 else 0.0
-    left, right = inside_span(row_start, row_step, height - 1.0, width)
-    other_left, other_right = inside_span(column_start, column_step, width - 1.0, width)
+    left, right = inside_span(row_start, row_step, inverses[0], height - 1.0, width)
+    other_left, other_right = inside_span(column_start, column_step, inverses[1], width - 1.0, width)
     left, right = max(left, other_left), min(right, other_right)
     right = max(left, right)
     if mirrored:
@@ -128,17 +131,35 @@ def locate_row(
         y, x = row_start + column * row_step, column_start + column * column_step
         i, j = np.int32(y + half), np.int32(x + half)
         places[FIRST, u] = np.int64(i) * down + np.int64(j) * across
-        places[DOWN, u] = down
-        places[ACROSS, u] = across
         weights[0, u], weights[1, u] = y - np.float64(i), x - np.float64(j)
-    for e in range(width - (right - left)):
-        c = e if e < left else e + right - left
-        column, u = np.float64(first_column + direction * c), np.uintp(c)
-        i, i_next, s = settle(row_start + column * row_step, height, mode, half)
-        j, j_next, t = settle(column_start + column * column_step, width, mode, half)
-        places[FIRST, u] = i * down + j * across if i >= 0 and j >= 0 else OUTSIDE
-        places[DOWN, u], places[ACROSS, u] = (i_next - i) * down, (j_next - j) * across
-        weights[0, u], weights[1, u] = s, t
+    for side in range(2):
+        begin, end = (right, width) if side else (0, left)
+        if mode == NEAREST:  # as `settle` does, without branches
+            for c in range(begin, end):
+                column, u = np.float64(first_column + direction * c), np.uintp(c)
+                y, x = row_start + column * row_step, column_start + column * column_step
+                above, before = np.floor(y + half), np.floor(x + half)
+                i, i_next = clamped(above, height - 1.0), clamped(above + 1.0, height - 1.0)
+                j, j_next = clamped(before, width - 1.0), clamped(before + 1.0, width - 1.0)
+                places[FIRST, u] = i * down + j * across
+                places[DOWN, u], places[ACROSS, u] = (i_next - i) * down, (j_next - j) * across
+                weights[0, u], weights[1, u] = y - above, x - before
+            continue
+        for c in range(begin, end):
+            column, u = np.float64(first_column + direction * c), np.uintp(c)
+            i, i_next, s = settle(row_start + column * row_step, height, mode, half)
+            j, j_next, t = settle(column_start + column * column_step, width, mode, half)
+            places[FIRST, u] = i * down + j * across if i >= 0 and j >= 0 else OUTSIDE
+            places[DOWN, u], places[ACROSS, u] = (i_next - i) * down, (j_next - j) * across
+            weights[0, u], weights[1, u] = s, t
+    return left, right
+
+
+@part
+def clamped(x: Any, last: Any) -> Any:
+    """A whole number as an index from 0 to `last`."""
+    x = 0.0 if x < 0.0 else x
+    return np.int64(np.int32(last if x > last else x))
 
 
 @part
@@ -153,7 +174,7 @@ def pick(image: Any, row: Any, begin: Any, places: Any, channels: Any, fill: Any
 
 @part
 def blend(image: Any, row: Any, begin: Any, places: Any, weights: Any, channels: Any, fill: Any) -> None:
-    """Order 1 in the arithmetic of `row`'s type, for any number of channels."""
+    """Order 1 in the arithmetic of `row`'s type, for any number of channels. All of `places` must be there."""
     kind = row.dtype.type
     for channel in range(channels):
         for k in range(places.shape[1]):
@@ -163,7 +184,7 @@ def blend(image: Any, row: Any, begin: Any, places: Any, weights: Any, channels:
                 continue
             p, across = np.uintp(places[FIRST, u] + channel), np.uintp(places[ACROSS, u])
             q = p + np.uintp(places[DOWN, u])
-            s, t = kind(weights[0, u]), kind(weights[1, u])
+            s, t = weights[0, u], weights[1, u]
             a, c = kind(image[p]), kind(image[q])
             a = a + t * (kind(image[p + across]) - a)
             c = c + t * (kind(image[q + across]) - c)
@@ -188,25 +209,42 @@ def blend_four(image: Any, row: Any, at: Any, p: Any, q: Any, across: Any, s: An
 
 
 @part
-def blend_wide(image: Any, row: Any, begin: Any, places: Any, weights: Any, channels: Any, fill: Any) -> None:
+def blend_wide(
+    image: Any, row: Any, begin: Any, places: Any, weights: Any, channels: Any, fill: Any, span: Any
+) -> None:
     """The same numbers as :func:`blend` for 3 or 4 channels, four at a time.
 
     With 3 channels the fourth number comes from the pixel on the right: it is read for nothing, written beside the
     pixel and overwritten by the next one. There must be room for one element behind the image and behind the row.
+    `span` is the interval of the pixels that lie inside.
     """
-    kind = row.dtype.type
-    for k in range(places.shape[1]):
-        u, at = np.uintp(k), np.uintp(begin + k * channels)
-        if places[FIRST, u] == OUTSIDE:
-            row[at] = fill
-            row[at + _1] = fill
-            row[at + _2] = fill
-            row[at + _3] = fill
-        else:
-            p = np.uintp(places[FIRST, u])
-            q = p + np.uintp(places[DOWN, u])
-            across = np.uintp(places[ACROSS, u])
-            blend_four(image, row, at, p, q, across, kind(weights[0, u]), kind(weights[1, u]))
+    left, right = span
+    width = places.shape[1]
+    down, beside = np.uintp(width * channels), np.uintp(channels)
+    for side in range(2):
+        first, last = (right, width) if side else (0, left)
+        for k in range(first, last):
+            u, at = np.uintp(k), np.uintp(begin + k * channels)
+            if places[FIRST, u] == OUTSIDE:
+                row[at] = fill
+                row[at + _1] = fill
+                row[at + _2] = fill
+                row[at + _3] = fill
+            else:
+                p, across = np.uintp(places[FIRST, u]), np.uintp(places[ACROSS, u])
+                blend_four(image, row, at, p, p + np.uintp(places[DOWN, u]), across, weights[0, u], weights[1, u])
+        if side == 0:
+            for k in range(left, right):
+                u, at = np.uintp(k), np.uintp(begin + k * channels)
+                p = np.uintp(places[FIRST, u])
+                blend_four(image, row, at, p, p + down, beside, weights[0, u], weights[1, u])
+
+
+@part
+def fill_inside(places: Any, span: Any, channels: Any) -> None:
+    """Write down the steps that :func:`locate_row` leaves out."""
+    for k in range(span[0], span[1]):
+        places[DOWN, np.uintp(k)], places[ACROSS, np.uintp(k)] = places.shape[1] * channels, channels
 
 
 @part

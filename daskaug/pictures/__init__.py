@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daskaug.pictures.brightness import brighten
-from daskaug.pictures.decoding import COLOR_MODES, INTERPOLATIONS, load_picture, to_array
+from daskaug.pictures.decoding import COLOR_MODES, INTERPOLATIONS, load_mask, load_picture, to_array
 from daskaug.pictures.encoding import save_picture, to_picture
 from daskaug.pictures.listing import FILE_ENDINGS, has_ending, list_files
 from daskaug.pictures.resizing import crop_and_resize
@@ -16,6 +16,7 @@ __all__ = [
     "crop_and_resize",
     "has_ending",
     "list_files",
+    "load_mask",
     "load_picture",
     "save_picture",
     "to_array",

@@ -29,6 +29,9 @@ INTERPOLATIONS = {
 _GREY_MODES = ("L", "I;16", "I")
 """Greyscale of 8, 16 and 32 bits, which is kept."""
 
+_MASK_MODES = ("1", "L", "P", "I;16", "I")
+"""One number for each pixel: yes or no, a grey level, or an index into a palette."""
+
 
 def load_picture(
     path: str | bytes | os.PathLike[str] | io.BytesIO,
@@ -74,10 +77,39 @@ def load_picture(
             f"Invalid `interpolation` {interpolation!r}. Supported methods are {', '.join(INTERPOLATIONS)}."
         )
     picture = _in_colors(Image.open(_bytes_of(path)), color_mode)
-    if size is None or picture.size == size:
-        return picture
-    box = _centered_box(picture.size, size) if keep_aspect_ratio else None
-    return picture.resize(size, INTERPOLATIONS[interpolation], box=box)
+    return _resized(picture, size, INTERPOLATIONS.get(interpolation), keep_aspect_ratio)
+
+
+def load_mask(
+    path: str | bytes | os.PathLike[str] | io.BytesIO,
+    target_size: Sequence[int] | None = None,
+    keep_aspect_ratio: bool = False,
+) -> Image.Image:
+    """Read a mask, whose pixels are labels: no value is changed, and none is made up where it is resized.
+
+    Parameters
+    ----------
+    path : path or io.BytesIO
+        A picture with one number for each pixel. With a palette it is the index, not the colour; pictures of one bit
+        have 0 and 1.
+    target_size, keep_aspect_ratio
+        As in :func:`load_picture`.
+
+    Raises
+    ------
+    SourceError
+        For pictures with more than one channel, or with fractions.
+    ConfigError, OSError, TypeError
+        As :func:`load_picture` does.
+    """
+    size = None if target_size is None else _checked_size(target_size)
+    picture = Image.open(_bytes_of(path))
+    if picture.mode not in _MASK_MODES:
+        raise SourceError(
+            f"a mask has one whole number for each pixel, and this picture has Pillow's mode {picture.mode!r}; save it "
+            "as PNG with a palette, or in grey levels of 8 or 16 bits"
+        )
+    return _resized(picture, size, Image.Resampling.NEAREST, keep_aspect_ratio)
 
 
 def to_array(
@@ -129,6 +161,15 @@ def _in_colors(picture: Image.Image, color_mode: str) -> Image.Image:
         return picture if picture.mode in _GREY_MODES else picture.convert("L")
     mode = color_mode.upper()
     return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _resized(
+    picture: Image.Image, size: tuple[int, int] | None, resampling: Image.Resampling | None, keep_aspect_ratio: bool
+) -> Image.Image:
+    if size is None or picture.size == size:
+        return picture
+    box = _centered_box(picture.size, size) if keep_aspect_ratio else None
+    return picture.resize(size, resampling, box=box)
 
 
 def _checked_size(target_size: Sequence[int]) -> tuple[int, int]:

@@ -124,6 +124,13 @@ def typical_pixels(paths: Sequence[str], count: int = 8) -> float:
     return float(np.mean(sizes)) if sizes else 0.0
 
 
+def describe_missing(path: str) -> str | None:
+    """Why a path is no file, in a few words; None where it is one."""
+    if os.path.isfile(path):
+        return None
+    return "it is a folder" if os.path.isdir(path) else "there is no such file"
+
+
 def describe_os_error(error: OSError) -> str:
     """Why a file cannot be opened, in a few words."""
     if isinstance(error, FileNotFoundError):

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
 from daskaug.errors import ConfigError, SourceError
-from daskaug.pictures import COLOR_MODES, INTERPOLATIONS, load_picture, to_array
+from daskaug.pictures import COLOR_MODES, INTERPOLATIONS, load_mask, load_picture, to_array
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
 from daskaug.sources.base import BlockReader, Source
 from daskaug.sources.file_facts import common_size, describe_os_error, grey_dtype, typical_pixels
@@ -43,6 +43,9 @@ class Decoding:
     keep_aspect_ratio : bool
         Cut the largest centred piece of the right proportions before resizing, instead of stretching.
     data_format : {"channels_last", "channels_first"}
+    is_mask : bool
+        The files are masks: one channel of numbers as they are in the file (indices, where it has a palette), resized
+        by ``"nearest"``. `color_mode` and `interpolation` do not count.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Decoding:
     interpolation: str = "nearest"
     keep_aspect_ratio: bool = False
     data_format: str = "channels_last"
+    is_mask: bool = False
 
     def __post_init__(self) -> None:
         if self.color_mode not in COLOR_MODES:
@@ -69,8 +73,15 @@ class Decoding:
 
     def image_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
         """Shape of an image of (height, width)."""
-        channels = _CHANNELS[self.color_mode]
+        channels = 1 if self.is_mask else _CHANNELS[self.color_mode]
         return (channels, *size) if self.data_format == "channels_first" else (*size, channels)
+
+    def load(self, content: bytes) -> Image.Image:
+        """The picture in a file's content; see :func:`load_picture` and :func:`load_mask` for what is raised."""
+        file = io.BytesIO(content)
+        if self.is_mask:
+            return load_mask(file, self.target_size, self.keep_aspect_ratio)
+        return load_picture(file, self.color_mode, self.target_size, self.interpolation, self.keep_aspect_ratio)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +91,7 @@ class BadFile:
     Attributes
     ----------
     row : int
-        Where it stands in what the caller handed in.
+        Where it stands in what the caller handed in; -1 where it has no place there.
     path : str
     reason : str
     """
@@ -90,15 +101,16 @@ class BadFile:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path} (row {self.row}): {self.reason}"
+        row = "" if self.row < 0 else f" (row {self.row})"
+        return f"{self.path}{row}: {self.reason}"
 
 
 class ImageFiles(Source):
     """Image files as a source; they are decoded where the task runs.
 
-    The dtype is uint8. For ``color_mode="grayscale"`` it is uint16 or int32 if the header of any PNG, PPM or TIFF file
-    among them says that it has grey levels of 16 or 32 bits, and those of 8 bits are kept as they are; RGB pictures
-    of 16 bits are reduced to 8 by Pillow.
+    The dtype is uint8. For masks and ``color_mode="grayscale"`` it is uint16 or int32 if the header of any PNG, PPM or
+    TIFF file among them says that it has grey levels of 16 or 32 bits, and those of 8 bits are kept as they are; RGB
+    pictures of 16 bits are reduced to 8 by Pillow.
 
     Parameters
     ----------
@@ -144,7 +156,8 @@ class ImageFiles(Source):
         height, width = common_size(self.paths()) if size is None else size
         self.shape = (len(names), *self.decoding.image_shape((height, width)))
         if dtype is None:
-            dtype = grey_dtype(self.paths()) if self.decoding.color_mode == "grayscale" else np.uint8
+            is_grey = self.decoding.is_mask or self.decoding.color_mode == "grayscale"
+            dtype = grey_dtype(self.paths()) if is_grey else np.uint8
         self.dtype = np.dtype(dtype)
 
     def paths(self) -> list[str]:
@@ -168,7 +181,7 @@ class ImageFiles(Source):
             if self.is_replaced is not None and self.is_replaced[row]:
                 continue
             try:
-                image[...] = self._decode(self._path(row))
+                image[...] = self._decode(row)
             except Unreadable as error:
                 bad = BadFile(int(self.row_numbers[row]), self._path(row), str(error))
                 raise SourceError(
@@ -182,7 +195,7 @@ class ImageFiles(Source):
         found = []
         for row in range(start, stop):
             try:
-                self._decode(self._path(row))
+                self._decode(row)
             except Unreadable as error:
                 found.append(BadFile(int(self.row_numbers[row]), self._path(row), str(error)))
         return found
@@ -226,28 +239,26 @@ class ImageFiles(Source):
     def _path(self, row: int | np.int64) -> str:
         return os.path.join(self.locator, self.names[row])
 
-    def _decode(self, path: str) -> NDArray[Any]:
+    def _decode(self, row: int | np.int64) -> NDArray[Any]:
         """An image in the data format.
 
         Raises
         ------
         Unreadable
         """
-        content = _content(path)
-        decoding = self.decoding
+        if not self.names[row]:
+            raise Unreadable("there is no file name")
+        content = _content(self._path(row))
         try:
-            _refuse_bomb(content)
-            picture = load_picture(
-                io.BytesIO(content),
-                decoding.color_mode,
-                decoding.target_size,
-                decoding.interpolation,
-                decoding.keep_aspect_ratio,
-            )
-            pixels = np.asarray(picture)
-            image = to_array(pixels, decoding.data_format, pixels.dtype)
-        except (Unreadable, MemoryError):
+            pixels = np.asarray(self.decoding.load(content))
+            image = to_array(pixels, self.decoding.data_format, pixels.dtype)
+        except MemoryError:
             raise
+        except SourceError as error:
+            raise Unreadable(str(error)) from error
+        except Image.DecompressionBombError as error:
+            # A few bytes can say that gigabytes follow. Pillow looks at the size before it decodes anything.
+            raise Unreadable(f"{error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file") from error
         except UnidentifiedImageError as error:
             raise Unreadable(f"no image format that Pillow knows; the file begins with {content[:8]!r}") from error
         except Exception as error:  # a broken file makes Pillow raise whatever it stumbles over
@@ -312,24 +323,6 @@ def _content(path: str) -> bytes:
     if not content:
         raise Unreadable("the file is empty (0 bytes)")
     return content
-
-
-def _refuse_bomb(content: bytes) -> None:
-    """Pillow refuses sizes above twice its limit and warns of those above the limit itself, which we refuse as well.
-
-    A few bytes can say that gigabytes follow, and a worker that runs out of memory takes others' work with it.
-    """
-    limit = Image.MAX_IMAGE_PIXELS
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            height, width = picture.height, picture.width
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # raised where warnings are errors
-        raise Unreadable(f"a decompression bomb? {error}") from error
-    if limit is not None and height * width > limit:
-        raise Unreadable(
-            f"a decompression bomb? It has {height}×{width} pixels, more than PIL.Image.MAX_IMAGE_PIXELS, {limit:,}; "
-            "raise that limit if you trust the file"
-        )
 
 
 def _checked_size(target_size: Any) -> tuple[int, int]:

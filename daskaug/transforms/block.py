@@ -70,21 +70,18 @@ class BlockTransform:
         ids: NDArray[Any],
         epoch: int,
         *,
-        index: NDArray[np.int64] | None = None,
         draws: Draws | None = None,
     ) -> NDArray[Any]:
         """Transform samples.
 
         Parameters
         ----------
-        block : (n, h, w, c) or (n, c, h, w), by the data format
+        block : (b, h, w, c) or (b, c, h, w), by the data format
             Images of any real dtype, in their own value range. Not changed.
         ids : (b,) integers
             Sample ids, which key the draws.
         epoch : int
             Keys the draws.
-        index : (b,) int64, optional
-            Which rows of `block` the samples are; all of them in order by default.
         draws : Draws, optional
             Parameters to apply instead of drawn ones.
 
@@ -93,11 +90,8 @@ class BlockTransform:
         (b, ...) array
             Of the configuration's dtype.
         """
-        if index is None:
-            index = np.arange(len(ids))
-        shape = (len(index), *block.shape[1:])
-        out = np.empty(shape, self.work_dtype)
-        if len(index) == 0:
+        out = np.empty(block.shape, self.work_dtype)
+        if len(block) == 0:
             return out.astype(self.config.dtype)
         if self.config.compat == "keras":
             block = block.astype(self.work_dtype, copy=False)  # before anything else, as Keras does
@@ -105,7 +99,7 @@ class BlockTransform:
         if self.augment and draws is None:
             draws = self.draws_of(block.shape[1:], ids, epoch)
         fused = self._standardization if self._is_fused else None
-        self._augment(images, index, draws, fused, block.dtype, view)
+        self._augment(images, draws, fused, block.dtype, view)
         if self.standardize and self.config.compat == "keras":
             fitted = self.fitted
             like_keras.standardize_block(out, draws, self.config, fitted.mean, fitted.std, fitted.whitening)
@@ -122,14 +116,13 @@ class BlockTransform:
         ids : (b,) integers
         epoch : int
         """
-        size = image_shape[self.config.row_axis - 1], image_shape[self.config.col_axis - 1]
-        return draw(self.config, size, self.seed, epoch, ids)
+        return draw(self.config, self.config.size_of(image_shape), self.seed, epoch, ids)
 
     def draw_like_keras(self, image_shape: tuple[int, ...], count: int, state: np.random.RandomState) -> Draws | None:
         """The parameters of the next `count` images of one shape, from Keras' stream of random numbers."""
         if not self.augment:
             return None
-        size = image_shape[self.config.row_axis - 1], image_shape[self.config.col_axis - 1]
+        size = self.config.size_of(image_shape)
         return Draws.from_dicts([draw_like_keras(self.config, size, state) for _ in range(count)])
 
     # --- augmenting ----------------------------------------------------------------------------------------------
@@ -137,14 +130,13 @@ class BlockTransform:
     def _augment(
         self,
         images: NDArray[Any],
-        index: NDArray[np.int64],
         draws: Draws | None,
         standardization: kernels.Standardization | None,
         dtype: np.dtype[Any],
         out: NDArray[Any],
     ) -> None:
-        """images : (n, h, w, c) view.  out : (b, h, w, c) view, float32 or float64, is filled."""
-        config = self.config
+        """images : (b, h, w, c) view.  out : (b, h, w, c) view, float32 or float64, is filled."""
+        config, index = self.config, np.arange(len(images))
         options: dict[str, Any] = {"resampling": self._resampling, "standardization": standardization}
         if draws is None:
             kernels.transform_images(images, index, out=out, **options)
@@ -156,7 +148,7 @@ class BlockTransform:
             kernels.affine_spline(
                 images, index, grid, config.interpolation_order, config.fill_mode, config.cval, out=warped
             )
-            images, index, grid = warped, np.arange(len(index)), None
+            images, grid = warped, None
         brightness = draws.brightness
         if config.compat == "keras":
             brightness = None

@@ -33,6 +33,8 @@ class Draws:
         Added to every channel, in the image's units. None: the operation is off.
     brightness : (b,) float64 or None
         Factor. None: the operation is off.
+    given : tuple of mappings, or None
+        The dictionaries that they were made from, which may hold more than Keras' names.
     """
 
     theta: Floats
@@ -45,13 +47,16 @@ class Draws:
     flip_vertical: NDArray[np.bool_]
     channel_shift_intensity: Floats | None
     brightness: Floats | None
+    given: tuple[Mapping[str, Any], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.theta)
 
     def row(self, i: int) -> dict[str, Any]:
         """The parameters of sample i as the dictionary that Keras' ``get_random_transform`` returns."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.given is not None:
+            return dict(self.given[i])
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "given"}
         return {name: None if value is None else value[i].item() for name, value in values.items()}
 
     @classmethod
@@ -78,6 +83,7 @@ class Draws:
             flip_vertical=column("flip_vertical", False, np.bool_),
             channel_shift_intensity=optional("channel_shift_intensity"),
             brightness=optional("brightness"),
+            given=tuple(parameters),
         )
 
 

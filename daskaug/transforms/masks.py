@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug.errors import SourceError
 from daskaug.kernels.images import round_to_integer
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws
@@ -67,6 +68,11 @@ class PairTransform:
         """
         if draws is not None:
             draws = dataclasses.replace(draws, channel_shift_intensity=None, brightness=None)
+        if masks.dtype.itemsize == 8 and masks.dtype.kind in "iu" and masks.size and int(masks.max()) > 2**53:
+            raise SourceError(
+                f"These masks are {masks.dtype} with values above 2**53, which cannot be moved exactly. Number what "
+                "they stand for: numpy.unique(masks, return_inverse=True)."
+            )
         moved = self._masks(masks, ids, epoch, draws=draws)
         if masks.dtype.kind in "iu":
             return round_to_integer(moved, masks.dtype)
@@ -80,7 +86,7 @@ class PairTransform:
             channel_shift_range=0.0,
             interpolation_order=self.order,
             cval=self.cval,
-            dtype="float64",  # holds every value that a mask can have
+            dtype="float64",  # holds every integer up to 2**53
         )
         return BlockTransform(config, seed=self.images.seed, augment=self.images.augment, standardize=False)
 

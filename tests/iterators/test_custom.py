@@ -47,3 +47,46 @@ def test_keras_queue_options_are_accepted_where_keras_is_loaded():
     assert isinstance(batches, keras.utils.PyDataset)
     options = type("Options", (Squares,), {"__init__": image.Iterator.__init__})(10, 4, False, None, workers=2)
     assert options.workers == 2
+
+
+X, Y = np.arange(12 * 4 * 4 * 3, dtype=np.uint8).reshape(12, 4, 4, 3), np.arange(12)
+
+
+class Negatives(image.NumpyArrayIterator):
+    """Keras' hook on a concrete iterator."""
+
+    def _get_batches_of_transformed_samples(self, index_array):
+        x, y = super()._get_batches_of_transformed_samples(index_array)
+        return -x, y
+
+
+class Twice(image.NumpyArrayIterator):
+    """The usual way to oversample."""
+
+    def _set_index_array(self):
+        self.index_array = np.repeat(np.arange(6), 2)
+
+
+class AsInKeras2(image.NumpyArrayIterator):
+    def next(self):
+        with self.lock:
+            index_array = next(self.index_generator)
+        return self._get_batches_of_transformed_samples(index_array)
+
+
+def test_concrete_iterators_honour_keras_hooks():
+    made = image.ImageDataGenerator(rotation_range=30, horizontal_flip=True)
+    options = {"batch_size": 5, "shuffle": True, "seed": 3}
+    plain = list(image.NumpyArrayIterator(X, Y, made, **options).epochs(2))
+    negative = list(Negatives(X, Y, made, **options).epochs(2))
+    for ours, theirs in zip(plain, negative, strict=True):
+        for (x, y), (other_x, other_y) in zip(ours, theirs, strict=True):
+            assert np.array_equal(other_x, -x)
+            assert np.array_equal(other_y, y)
+    twice = Twice(X, Y, made, **options)
+    assert np.concatenate([y for _, y in twice.one_epoch()]).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    old = AsInKeras2(X, Y, made, **options)
+    new = image.NumpyArrayIterator(X, Y, made, **options)
+    for _ in range(7):
+        for a, b in zip(old.next(), next(new), strict=True):
+            assert np.array_equal(a, b)

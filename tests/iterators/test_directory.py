@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -91,15 +90,17 @@ def test_sample_id_is_a_hash_of_the_path_below_the_root(digits, tmp_path):
     Image.new("L", (8, 8)).save(root / "0" / "0.png")
     try:
         datagen = ImageDataGenerator(**AUGMENTING)
-        before = datagen.flow_from_directory(root, **GREY, classes=["1"], seed=1, shuffle=False)
-        after = datagen.flow_from_directory(moved, **GREY, classes=["0", "1"], seed=1, shuffle=False, batch_size=100)
-        assert np.array_equal(before[0][0], after[0][0][after.classes == 1])
+        options = GREY | {"seed": 1, "shuffle": False, "batch_size": 100}
+        before = datagen.flow_from_directory(root, **options, classes=["1", "2"])
+        after = datagen.flow_from_directory(moved, **options, classes=["0", "1", "2"])
+        assert np.array_equal(before[0][0], after[0][0][after.classes > 0])
     finally:
         (root / "0" / "0.png").unlink()
 
 
 def test_a_name_that_is_no_utf8_is_a_name(tmp_path):
-    (tmp_path / "x").mkdir()
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
     path = os.path.join(os.fsencode(tmp_path / "x"), b"\xe9t\xe9.png")
     Image.fromarray(pictures.tiles(8, 1)[0]).save(os.fsdecode(path))
     iterator = ImageDataGenerator().flow_from_directory(tmp_path, target_size=(8, 8))
@@ -154,17 +155,15 @@ def test_raise_names_the_first_bad_file(bad):
     root, _ = bad
     iterator = open_bad(root, "raise")
     assert iterator.bad_files == ()
-    with pytest.raises(SourceError, match=r"bomb.png \(row 1\): a decompression bomb"):
+    with pytest.raises(SourceError, match=r"bomb.png \(row 1\): .*decompression bomb"):
         next(iterator)
 
 
 @pytest.mark.parametrize("on_error", ["skip", "replace"])
 def test_skip_and_replace_count_and_list_every_bad_file(bad, on_error, capsys):
     root, reasons = bad
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with pytest.warns(UserWarning, match=r"6 of 9 image files cannot be read.*bomb.png.*bad_files"):
-            iterator = open_bad(root, on_error)
+    with pytest.warns(UserWarning, match=r"6 of 9 image files cannot be read.*bomb.png.*bad_files"):
+        iterator = open_bad(root, on_error)
     assert capsys.readouterr().out == "Found 9 images belonging to 1 classes.\n"  # as Keras counts
     assert {os.path.basename(file.path): file.row for file in iterator.bad_files} == {
         name: row for row, name in enumerate(sorted([*reasons, *files.GOOD])) if name in reasons
@@ -231,6 +230,13 @@ def test_validation_files_are_not_augmented(digits):
     assert np.array_equal(augmented[0][0], plain[0][0])
 
 
+def test_paths_are_joined_once(digits):
+    root, _, _ = digits
+    iterator = ImageDataGenerator().flow_from_directory(root, **GREY)
+    assert iterator.filepaths == [os.path.join(root, name) for name in iterator.filenames]
+    assert iterator.filepaths is iterator.filepaths
+
+
 def test_images_of_their_own_size(digits):
     root, images, _ = digits
     iterator = ImageDataGenerator().flow_from_directory(root, color_mode="grayscale", target_size=None, shuffle=False)
@@ -277,10 +283,8 @@ def test_workers_of_a_cluster_give_the_same(bad, tmp_path_factory):
     flow = {"target_size": (20, 20), "seed": 8, "batch_size": 5, "on_error": "replace"}
 
     def everything():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with pytest.warns(UserWarning, match="image files cannot be read and are replaced by black"):
-                iterator = datagen.flow_from_directory(root, **flow)
+        with pytest.warns(UserWarning, match="image files cannot be read and are replaced by black"):
+            iterator = datagen.flow_from_directory(root, **flow)
         datagen.fit(iterator)
         iterator = datagen.flow_from_directory(root, **flow | {"on_error": "raise"}, classes=["cat", "dog"])
         batches = [x for x, _ in iterator.one_epoch()]

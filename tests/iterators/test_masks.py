@@ -110,12 +110,18 @@ class Whole(ImageDataGenerator):
         return x
 
 
+class Rolled(ImageDataGenerator):
+    def apply_transform(self, x, transform_parameters):
+        return np.roll(super().apply_transform(x, transform_parameters), 5, axis=0)
+
+
 @pytest.mark.filterwarnings("ignore:.*overrides:UserWarning")
 def test_overridden_draws_move_the_masks_too():
     _, masks = next(Quarter().flow(X, masks=MASKS, shuffle=False, batch_size=40))
     assert np.array_equal(masks, np.rot90(MASKS, 1, axes=(1, 2)))
-    with pytest.raises(ConfigError, match="overrides random_transform"):
-        next(Whole().flow(X, masks=MASKS))
+    for made in (Whole(), Rolled()):
+        with pytest.raises(ConfigError, match=r"overrides (random|apply)_transform"):
+            next(made.flow(X, masks=MASKS))
 
 
 @pytest.mark.parametrize(
@@ -212,3 +218,143 @@ def test_missing_masks_are_counted(folders):
         ImageDataGenerator().flow_from_dataframe(
             pd.DataFrame({"filename": ["a.png"]}), masks="nothing", class_mode=None
         )
+
+
+def test_indices_of_a_palette_are_the_values(folders):
+    classes = (MASKS[:, :, :, 0] % 5).astype(np.uint8)
+    for number in range(40):
+        picture = Image.new("P", (32, 32))
+        picture.putdata(classes[number].ravel().tolist())
+        picture.putpalette([(40 * i + 20 * band) % 256 for i in range(256) for band in range(3)])
+        (folders / "masks" / f"class{number % 2}" / f"{number:02d}.tif").unlink()
+        picture.save(folders / "masks" / f"class{number % 2}" / f"{number:02d}.png")
+    options = {"target_size": (32, 32), "class_mode": None, "shuffle": False, "batch_size": 40}
+    files = ImageDataGenerator().flow_from_directory(folders / "images", masks=folders / "masks", **options)
+    rows = [int(name[-6:-4]) for name in files.filenames]
+    assert np.array_equal(next(files)[1][..., 0], classes[rows])
+
+
+SPOILT = {"image": "class0/04", "empty mask": "class0/06", "no mask": "class1/09"}
+
+
+@pytest.fixture
+def spoilt(folders):
+    """The folders, with an image that cannot be read, a mask that is empty, and one that is not there."""
+    (folders / "images" / "class0" / "04.png").write_bytes(b"broken")
+    (folders / "masks" / "class0" / "06.tif").write_bytes(b"")
+    (folders / "masks" / "class1" / "09.tif").unlink()
+    return folders
+
+
+@pytest.mark.parametrize("on_error", ["skip", "replace"])
+@pytest.mark.parametrize("kind", ["folder", "dataframe"])
+def test_bad_masks_are_skipped_or_replaced_like_images(spoilt, on_error, kind):
+    options = {"target_size": (32, 32), "class_mode": None, "shuffle": False, "batch_size": 40, "on_error": on_error}
+    names = sorted(f"class{number % 2}/{number:02d}" for number in range(40))
+    datagen = ImageDataGenerator()
+    columns = {"filename": [f"images/{n}.png" for n in names], "mask": [f"masks/{n}.tif" for n in names]}
+
+    def read():
+        if kind == "folder":
+            return datagen.flow_from_directory(spoilt / "images", masks=spoilt / "masks", **options)
+        return datagen.flow_from_dataframe(pd.DataFrame(columns), spoilt, masks="mask", **options)
+
+    with pytest.warns(UserWarning, match="1 of 40 image files and the masks of 2 of 40 images cannot be read"):
+        batches = read()
+    assert [bad.row for bad in batches.bad_files] == sorted(map(names.index, SPOILT.values()))
+    assert ["begins with" in bad.reason for bad in batches.bad_files] == [True, False, False]
+    x, masks = next(batches)
+    kept = [name for name in names if on_error == "replace" or name not in SPOILT.values()]
+    numbers = [int(name[-2:]) for name in kept]
+    images, expected = X[numbers].astype(np.float32), MASKS[numbers].copy()
+    if on_error == "replace":
+        images[kept.index(SPOILT["image"])] = 0
+        expected[[kept.index(SPOILT["empty mask"]), kept.index(SPOILT["no mask"])]] = 0
+    assert np.array_equal(x, images)
+    assert np.array_equal(masks, expected)
+
+
+def test_cells_without_a_mask(folders):
+    (folders / "masks" / "class1" / "05.tif").unlink()
+    names = [f"class{number % 2}/{number:02d}" for number in range(40)]
+    table = pd.DataFrame({"filename": [f"images/{n}.png" for n in names], "mask": [f"masks/{n}.tif" for n in names]})
+    table.loc[3, "mask"] = None
+    table.loc[8, "mask"] = ""
+    options = {"masks": "mask", "class_mode": None, "target_size": (32, 32)}
+    with pytest.raises(SourceError, match=r"3 of 40 images.*\(row 3\).*\(row 5\).*no such file.*\(row 8\).*holds ''"):
+        ImageDataGenerator().flow_from_dataframe(table, folders, **options)
+    with pytest.warns(UserWarning, match="the masks of 3 of 40 images"):
+        batches = ImageDataGenerator().flow_from_dataframe(table, folders, **options, on_error="skip")
+    assert batches.ids.tolist() == [row for row in range(40) if row not in (3, 5, 8)]
+
+
+def test_masks_behind_links_are_found_where_links_are_followed(folders):
+    for kind in ("images", "masks"):
+        (folders / kind / "class0").rename(folders / f"{kind}-elsewhere")
+        (folders / kind / "class0").mkdir()
+        (folders / kind / "class0" / "inner").symlink_to(folders / f"{kind}-elsewhere")
+        (folders / kind / "class0" / "loop").symlink_to(folders / kind)
+    files = ImageDataGenerator().flow_from_directory(
+        folders / "images", masks=folders / "masks", follow_links=True, target_size=(32, 32), class_mode=None,
+        shuffle=False, batch_size=100,
+    )  # fmt: skip
+    assert files.n > 40
+    rows = [int(name[-6:-4]) for name in files.filenames]
+    x, masks = next(files)
+    assert np.array_equal(x, X[rows].astype(np.float32))
+    assert np.array_equal(masks, MASKS[rows])
+    with pytest.raises(SourceError, match="no folder of masks"):
+        ImageDataGenerator().flow_from_directory(folders / "images", masks=folders / "nowhere")
+
+
+@pytest.mark.parametrize(("size", "fits"), [((16, 16), True), ((17, 16), True), ((32, 24), False), ((16, 12), False)])
+def test_keeping_proportions_needs_masks_of_the_same(folders, size, fits):
+    path = folders / "masks" / "class0" / "06.tif"
+    Image.fromarray(MASKS[6, : size[0], : size[1], 0]).save(path)
+    options = {"masks": folders / "masks", "target_size": (16, 32), "class_mode": None}
+    datagen = ImageDataGenerator()
+    datagen.flow_from_directory(folders / "images", **options)  # stretches both
+    if fits:
+        datagen.flow_from_directory(folders / "images", **options, keep_aspect_ratio=True)
+        return
+    with pytest.raises(
+        SourceError, match=rf"06.tif \(row 3\): it has {size[0]}×{size[1]} .*images/class0/06.png with 32×32"
+    ):
+        datagen.flow_from_directory(folders / "images", **options, keep_aspect_ratio=True)
+
+
+def test_the_mask_of_the_same_full_name_comes_first(tmp_path):
+    for name, number in {"images/c/1.png": 0, "images/c/1.bmp": 1, "images/c/2.png": 2, "images/c/2.bmp": 3}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(X[number]).save(tmp_path / name)
+    for name, number in {"masks/c/1.png": 0, "masks/c/1.bmp": 1, "masks/c/2.png": 2}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(MASKS[number, ..., 0]).save(tmp_path / name)
+    options = {"masks": tmp_path / "masks", "target_size": (32, 32), "class_mode": None, "shuffle": False}
+    files = ImageDataGenerator().flow_from_directory(tmp_path / "images", **options)
+    assert files.filenames == ["c/1.bmp", "c/1.png", "c/2.bmp", "c/2.png"]
+    assert np.array_equal(next(files)[1], MASKS[[1, 0, 2, 2]])  # the third has but the mask of its neighbour
+    (tmp_path / "images" / "c" / "1.jpg").write_bytes((tmp_path / "images" / "c" / "1.png").read_bytes())
+    with pytest.raises(SourceError, match=r"1.jpg \(row 1\): it has 2 masks of its name \(c/1.bmp, c/1.png\)"):
+        ImageDataGenerator().flow_from_directory(tmp_path / "images", **options)
+
+
+def test_masks_stand_behind_several_outputs(folders):
+    names = [f"class{number % 2}/{number:02d}" for number in range(40)]
+    table = pd.DataFrame(
+        {
+            "filename": [f"images/{name}.png" for name in names],
+            "mask": [f"masks/{name}.tif" for name in names],
+            "a": range(40),
+            "b": np.arange(40) / 2,
+        }
+    )
+    batches = ImageDataGenerator().flow_from_dataframe(
+        table, folders, masks="mask", class_mode="multi_output", y_col=["a", "b"], weight_col="b",
+        target_size=(32, 32), shuffle=False, batch_size=40,
+    )  # fmt: skip
+    _, (a, b, masks), weights = next(batches)
+    assert np.array_equal(a, table["a"])
+    assert np.array_equal(b, table["b"])
+    assert np.array_equal(weights, b)
+    assert np.array_equal(masks, MASKS)

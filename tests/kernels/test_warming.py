@@ -9,6 +9,9 @@ from pathlib import Path
 
 import dask
 import distributed
+from typer.testing import CliRunner
+
+from daskaug.cli import app
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,3 +68,12 @@ def test_a_worker_with_the_preload_is_warm_before_its_first_task(tmp_path: Path)
             distributed.Client(cluster) as client,
         ):
             assert client.submit(loaded).result(timeout=60) is expected
+
+
+def test_the_command_names_what_it_has_compiled_and_where_it_is() -> None:
+    from daskaug.kernels.compile import cache_directory
+
+    shown = CliRunner().invoke(app, ["warmup"])
+    assert shown.exit_code == 0
+    assert all(name in shown.output for name in ("random numbers", "matrices", "images", "statistics"))
+    assert str(cache_directory()) in shown.output

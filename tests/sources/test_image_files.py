@@ -102,14 +102,60 @@ def test_options_that_are_none(options):
 def test_bad_file_is_named_with_row_and_reason(tmp_path, name):
     reasons = files.write_bad(tmp_path)
     source = ImageFiles(["a.png", name], tmp_path, Decoding(target_size=(64, 64)), row_numbers=np.array([4, 17]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with pytest.raises(SourceError, match=rf"{name} \(row 17\).*{reasons[name]}.*on_error"):
-            source.read(0, 2)
-    # Pillow only warns of the bomb; where warnings are errors, it is found all the same.
+    with pytest.raises(SourceError, match=rf"{name} \(row 17\).*{reasons[name]}.*on_error"):
+        source.read(0, 2)
     [bad] = source.find_bad(0, 2)
     assert (bad.row, bad.path) == (17, str(tmp_path / name))
     assert reasons[name] in bad.reason
+
+
+def test_large_files_are_read_and_warned_of_once_as_pillow_does(tiles, monkeypatch):
+    root, names, images = tiles
+    source = ImageFiles(names, root)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)  # of 256; above 400 they would be refused
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert np.array_equal(source.read(0, 3), images[:3])
+    assert [one.category for one in warned] == [Image.DecompressionBombWarning] * 3
+
+
+MASK = np.array([[0, 1, 2, 3], [255, 1, 2, 3]], np.uint8)
+
+
+def palette_png(path, pixels=MASK):
+    """Indices with the colours of VOC, whose grey levels have nothing to do with them."""
+    picture = Image.new("P", pixels.shape[::-1])
+    picture.putdata(pixels.ravel().tolist())
+    picture.putpalette([128 * (i >> bit & 1) for i in range(256) for bit in range(3)])
+    picture.save(path)
+
+
+def test_masks_are_read_as_the_numbers_they_are(tmp_path):
+    palette_png(tmp_path / "palette.png")
+    with Image.open(tmp_path / "palette.png") as picture:
+        assert picture.mode == "P"
+    Image.fromarray(MASK).save(tmp_path / "grey.png")
+    Image.fromarray(MASK > 1).save(tmp_path / "bits.png")
+    Image.fromarray(MASK.astype(np.uint16) * 250).save(tmp_path / "deep.png")
+
+    def read(*names, size=None):
+        source = ImageFiles(names, tmp_path, Decoding(target_size=size, is_mask=True, interpolation="bicubic"))
+        return source.read(0, len(names))[..., 0]
+
+    assert read("palette.png").dtype == np.uint8
+    assert np.array_equal(read("palette.png", "grey.png", "bits.png"), [MASK, MASK, MASK > 1])
+    assert np.array_equal(read("deep.png", "palette.png"), [MASK.astype(np.uint16) * 250, MASK])
+    for name in ("palette.png", "grey.png"):
+        assert np.array_equal(read(name, size=(4, 8))[0], np.kron(MASK, np.ones((2, 2), np.uint8)))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "F"])
+def test_masks_of_colours_or_fractions_are_refused(tmp_path, mode):
+    name = "mask.tif" if mode == "F" else "mask.png"
+    Image.fromarray(MASK).convert(mode).save(tmp_path / name)
+    source = ImageFiles([name], tmp_path, Decoding(is_mask=True))
+    with pytest.raises(SourceError, match=rf"{name} \(row 0\): .*mode '{mode}'; save it as PNG"):
+        source.read(0, 1)
 
 
 def test_file_without_permission(tiles, monkeypatch):
