@@ -35,6 +35,8 @@ class PerImageTransform(BlockTransform):
     so results do not depend on batches or workers (unless the method draws from somewhere else).
     """
 
+    is_quick = False
+
     generator: Any = None
     overridden: tuple[str, ...] = ()
 

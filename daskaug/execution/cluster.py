@@ -41,6 +41,7 @@ class ClientPending:
 
     def __init__(self, client: distributed.Client, future: Any) -> None:
         self._client, self._future = client, future
+        self._made, self._is_here = None, False
 
     @property
     def is_lost(self) -> bool:
@@ -48,8 +49,10 @@ class ClientPending:
         return bool(self._client.status != "running")
 
     def result(self) -> Any:
-        """Wait for it; raises what the task raised."""
-        return self._future.result()
+        """Wait for it; raises what the task raised. It travels here once."""
+        if not self._is_here:
+            self._made, self._is_here = self._future.result(), True
+        return self._made
 
     def cancel(self) -> None:
         """Let go of it. The scheduler drops a task that nobody holds; unlike cancelling, that needs no answer."""

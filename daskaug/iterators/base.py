@@ -24,6 +24,9 @@ from daskaug.planning.order import Order, Shuffle
 AHEAD_NBYTES = 256 * 2**20
 """Bytes of finished batches that may wait for the consumer."""
 
+TASK_NBYTES = 2 * 2**20
+"""Batches smaller than this, and quickly made, are computed several at a time: handing each over alone takes longer."""
+
 Place = tuple[int, int]
 """Where a batch stands: (epoch, number within the epoch)."""
 
@@ -95,8 +98,9 @@ class BatchIterator:
         """What does not travel: the lock and the batches under way."""
         self.lock = threading.RLock()
         self._process = os.getpid()
-        self._ahead: dict[Place, Pending] = {}
+        self._ahead: dict[Place, _UnderWay] = {}
         self._orders: dict[int, Order | ChosenOrder] = {}
+        self._next_ahead: Place = (0, 0)
         self._wanted, self._until_asked, self._last_indexed = 1, 0, -1
         self._working = threading.local()
         weakref.finalize(self, _cancel, self._ahead)
@@ -192,6 +196,11 @@ class BatchIterator:
         """Take over what has changed since the last batch; whether batches under way are out of date."""
         return False
 
+    @property
+    def _batches_per_task(self) -> int:
+        """Batches that are computed together where several are computed ahead."""
+        return 1
+
     def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         """Start computing the batch of these rows.
 
@@ -225,11 +234,11 @@ class BatchIterator:
             place = (self.epoch, number)
             # Keras' fit asks for one batch after the other: have the next ones under way as next() does.
             in_turn = number == self._last_indexed + 1
-            pending = self._begin(place, look_ahead=in_turn)
+            batch = self._begin(place, look_ahead=in_turn)
             self._last_indexed = number
             self._served += 1
             self.total_batches_seen += 1
-        return self._finish(place, pending)
+        return self._finish(place, batch)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -246,12 +255,12 @@ class BatchIterator:
             if self._replay is not None:
                 return self._replay_batch(self._replay, self._replay.next_positions())
             place = (self.epoch, self.batch_index)
-            pending = self._begin(place, look_ahead=True)
+            batch = self._begin(place, look_ahead=True)
             self.epoch, self.batch_index = self._after(place)
             self.total_batches_seen += 1
             self._served = 0
         try:
-            return self._finish(place, pending)
+            return self._finish(place, batch)
         except DaskaugError:
             raise
         except BaseException:
@@ -350,40 +359,47 @@ class BatchIterator:
             self._set_up()
         return self.lock
 
-    def _begin(self, place: Place, look_ahead: bool) -> Pending:
+    def _begin(self, place: Place, look_ahead: bool) -> _UnderWay:
         """The batch at `place` under way, and with `look_ahead` as many after it as time and memory ask for."""
-        if self._refresh():
+        first = next(iter(self._ahead), None)
+        # Where its cluster is gone, it can be had again: a batch is a function of its place.
+        if self._refresh() or not look_ahead or first != place or self._ahead[place].task.is_lost:
             _cancel(self._ahead)
-        for lost in [known for known, pending in self._ahead.items() if pending.is_lost]:
-            del self._ahead[lost]  # its cluster is gone; a batch is a function of its place, so it can be had again
-        if not look_ahead or place not in self._ahead:
-            _cancel(self._ahead)
-            self._ahead[place] = self._submit(self._rows_at(place), place[0])
+            self._start(place, self._batches_per_task if look_ahead else 1)
         if look_ahead:
             # Asking a cluster for its size takes a message there and back; it may have grown now and then.
             if self._until_asked <= 0:
-                self._wanted = min(
-                    current_executor().parallelism + 1, 1 + AHEAD_NBYTES // (self.batch_size * self._sample_nbytes)
-                )
-                self._until_asked = 32
+                tasks = current_executor().parallelism + 1
+                fitting = 1 + AHEAD_NBYTES // (self.batch_size * self._sample_nbytes)
+                self._wanted, self._until_asked = min(tasks * self._batches_per_task, fitting), 32
             self._until_asked -= 1
-            following = place
-            for _ in range(self._wanted - 1):
-                following = self._after(following)
-                if following not in self._ahead:
-                    self._ahead[following] = self._submit(self._rows_at(following), following[0])
+            while len(self._ahead) < self._wanted:
+                self._start(self._next_ahead, self._batches_per_task)
         return self._ahead.pop(place)
 
-    def _finish(self, place: Place, pending: Pending) -> Any:
+    def _start(self, place: Place, count: int) -> None:
+        """Begin with the batch at `place` and those after it in its epoch, `count` at most, in one task."""
+        epoch, number = place
+        count = min(count, len(self) - number)
+        rows = self._rows_at(place, count)
+        pending = self._submit(rows, epoch)
+        for i in range(count):
+            part = slice(i * self.batch_size, (i + 1) * self.batch_size)
+            alone = functools.partial(self._submit, rows[part], epoch)
+            self._ahead[epoch, number + i] = _UnderWay(rows[part], pending, part if count > 1 else None, alone)
+        self._next_ahead = self._after((epoch, number + count - 1))
+
+    def _finish(self, place: Place, batch: _UnderWay) -> Any:
         self._working.epoch = place[0]
-        return self._assemble(pending.result(), self._rows_at(place), place[0])
+        return self._assemble(batch.result(), batch.rows, place[0])
 
     def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> Any:
         return self._replayed(positions + self._rows[0], replay.state)
 
-    def _rows_at(self, place: Place) -> NDArray[np.int64]:
+    def _rows_at(self, place: Place, count: int = 1) -> NDArray[np.int64]:
+        """Rows of the batch at `place`, and of as many after it as make up `count`."""
         epoch, number = place
-        return self._order(epoch).rows(number * self.batch_size, (number + 1) * self.batch_size)
+        return self._order(epoch).rows(number * self.batch_size, (number + count) * self.batch_size)
 
     def _order(self, epoch: int) -> Order | ChosenOrder:
         """Order of an epoch. It keeps the permutation it has computed, so the last two are kept."""
@@ -443,6 +459,25 @@ class _WhenAsked:
         """There is nothing under way."""
 
 
-def _cancel(ahead: dict[Place, Pending]) -> None:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _UnderWay:
+    """A batch under way; `part` of what its task returns, if that computes several together."""
+
+    rows: NDArray[np.int64]
+    task: Pending
+    part: slice | None
+    alone: Callable[[], Pending]
+
+    def result(self) -> Any:
+        if self.part is None:
+            return self.task.result()
+        try:
+            made = self.task.result()
+        except Exception:  # noqa: BLE001  whose batch it was about shows when this one is computed alone
+            return self.alone().result()
+        return tuple(each[self.part] for each in made) if isinstance(made, tuple) else made[self.part]
+
+
+def _cancel(ahead: dict[Place, _UnderWay]) -> None:
     while ahead:
-        ahead.popitem()[1].cancel()
+        ahead.popitem()[1].task.cancel()

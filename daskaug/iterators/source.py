@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from daskaug import seeding
 from daskaug.execution import Pending, current_executor
-from daskaug.iterators.base import BatchIterator
+from daskaug.iterators.base import TASK_NBYTES, BatchIterator
 from daskaug.iterators.columns import Columns, Masks
 from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.row_cache import RowCache
@@ -169,6 +169,13 @@ class SourceIterator(BatchIterator):
         """Whether a subclass makes its batches itself, by Keras' method."""
         ours = SourceIterator._get_batches_of_transformed_samples
         return type(self)._get_batches_of_transformed_samples is not ours
+
+    @property
+    def _batches_per_task(self) -> int:
+        batch_nbytes = self.batch_size * self._sample_nbytes
+        if batch_nbytes >= TASK_NBYTES or self._hands_out_own or not self._made.is_quick:
+            return 1
+        return TASK_NBYTES // batch_nbytes if all(source.is_quick for source in self._sources) else 1
 
     def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         if self._hands_out_own:

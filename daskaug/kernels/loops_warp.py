@@ -35,6 +35,7 @@ CONSTANT, NEAREST, REFLECT, WRAP = 0, 1, 2, 3
 
 # Rows of `places`: the position of the first neighbour, and the steps to the neighbours below and beside it.
 FIRST, DOWN, ACROSS = 0, 1, 2
+NARROW = 64
 OUTSIDE = -1  # instead of a position: the pixel takes the fill value
 
 _1, _2, _3 = np.uintp(1), np.uintp(2), np.uintp(3)
@@ -119,10 +120,12 @@ def locate_row(
     row_start, row_step = matrices[k, 0, 2] + start * matrices[k, 0, 0], matrices[k, 0, 1]
     column_start, column_step = matrices[k, 1, 2] + start * matrices[k, 1, 0], matrices[k, 1, 1]
     half = 0.5 if order == 0 else 0.0
-    left, right = inside_span(row_start, row_step, inverses[0], height - 1.0, width)
-    other_left, other_right = inside_span(column_start, column_step, inverses[1], width - 1.0, width)
-    left, right = max(left, other_left), min(right, other_right)
-    right = max(left, right)
+    left, right = 0, 0
+    if mode != NEAREST or width > NARROW:
+        left, right = inside_span(row_start, row_step, inverses[0], height - 1.0, width)
+        other_left, other_right = inside_span(column_start, column_step, inverses[1], width - 1.0, width)
+        left, right = max(left, other_left), min(right, other_right)
+        right = max(left, right)
     if mirrored:
         left, right = width - right, width - left
     first_column, direction = (width - 1, -1) if mirrored else (0, 1)
@@ -130,7 +133,7 @@ def locate_row(
         column, u = np.float64(first_column + direction * c), np.uintp(c)
         y, x = row_start + column * row_step, column_start + column * column_step
         i, j = np.int32(y + half), np.int32(x + half)
-        places[FIRST, u] = np.int64(i) * down + np.int64(j) * across
+        places[FIRST, u] = product(i, down) + product(j, across)
         weights[0, u], weights[1, u] = y - np.float64(i), x - np.float64(j)
     for side in range(2):
         begin, end = (right, width) if side else (0, left)
@@ -141,8 +144,8 @@ def locate_row(
                 above, before = np.floor(y + half), np.floor(x + half)
                 i, i_next = clamped(above, height - 1.0), clamped(above + 1.0, height - 1.0)
                 j, j_next = clamped(before, width - 1.0), clamped(before + 1.0, width - 1.0)
-                places[FIRST, u] = i * down + j * across
-                places[DOWN, u], places[ACROSS, u] = (i_next - i) * down, (j_next - j) * across
+                places[FIRST, u] = product(i, down) + product(j, across)
+                places[DOWN, u], places[ACROSS, u] = product(i_next - i, down), product(j_next - j, across)
                 weights[0, u], weights[1, u] = y - above, x - before
             continue
         for c in range(begin, end):
@@ -159,7 +162,13 @@ def locate_row(
 def clamped(x: Any, last: Any) -> Any:
     """A whole number as an index from 0 to `last`."""
     x = 0.0 if x < 0.0 else x
-    return np.int64(np.int32(last if x > last else x))
+    return np.int32(last if x > last else x)
+
+
+@part
+def product(i: Any, step: Any) -> Any:
+    """The product of two numbers from 0 to 2**32 - 1 in 64 bits: there is a vector instruction for just that."""
+    return np.int64(np.uint64(np.uint32(i)) * (np.uint64(step) & np.uint64(0xFFFFFFFF)))
 
 
 @part

@@ -51,6 +51,8 @@ class Source(abc.ABC):
         as reading all.
     random_access : bool
         Whether rows cost the same in any order: nothing is stored together, so that nothing is gained by caching.
+    is_quick : bool
+        Whether a row takes little more time than reading its bytes does.
     locator : str
         Where the images are, for people and for warnings.
     """
@@ -59,6 +61,7 @@ class Source(abc.ABC):
     dtype: np.dtype[Any]
     natural_rows: int
     random_access: bool = False
+    is_quick: bool = True
     locator: str
 
     @property

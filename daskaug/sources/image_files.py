@@ -134,6 +134,7 @@ class ImageFiles(Source):
     """
 
     random_access = True
+    is_quick = False
     natural_rows = 1
 
     def __init__(

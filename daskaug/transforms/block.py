@@ -288,6 +288,13 @@ class BlockTransform:
         """Whether applying it multiplies large matrices (asked by the executor)."""
         return self.standardize and self.config.zca_whitening
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether a sample takes less time than some lines of Python: no function of the user, spline or product."""
+        config = self.config
+        slow = config.preprocessing_function is not None or config.interpolation_order > 1 or self.uses_blas
+        return not slow and config.compat is None
+
     # --- what the configuration comes to -------------------------------------------------------------------------
 
     @property

@@ -509,3 +509,18 @@ def test_keras_attributes_are_there():
     assert (batches.save_to_dir, batches.save_prefix, batches.save_format) == (None, "p", "jpg")
     assert batches.image_data_generator is made
     assert batches.data_format == "channels_last"
+
+
+def test_batches_beside_a_damaged_chunk_are_delivered(tmp_path):
+    digits = pictures.digits()[0][:1024]
+    stored = zarr.create_array(tmp_path / "x.zarr", data=digits, chunks=(256, *digits.shape[1:]))
+    (tmp_path / "x.zarr" / "c" / "2" / "0" / "0" / "0").write_bytes(b"damaged")  # rows 512 to 767
+
+    batches = ImageDataGenerator().flow(stored, batch_size=256, shuffle=False)
+
+    for first in (0, 256):
+        np.testing.assert_array_equal(next(batches), digits[first : first + 256])
+    with pytest.raises(RuntimeError, match="Zstd"):
+        next(batches)
+    batches.batch_index = 3
+    np.testing.assert_array_equal(next(batches), digits[768:])
