@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 SMALL, LARGE = 32, 224
-APPLIED = 256
+APPLIED = 128
 
 
 def fit(x: Any, store: Path | None = None, **options: Any) -> tuple[Any, dict[str, Any]]:
@@ -106,11 +106,11 @@ def photographs(store: Any) -> np.ndarray:
 
 
 def checksum(whitening: Any, rows: np.ndarray) -> list[float]:
-    """Mean squares of some images in the first 8, 64, 256 directions, whitened: equal where the subspaces are."""
+    """Mean squares of some images in the first 8, 64, 128 directions, whitened: equal where the subspaces are."""
     centred = rows[:32].reshape(32, -1).astype(np.float32)
     centred -= centred.mean()
     squares = ((centred @ whitening.u) * whitening.scale) ** 2
-    return [float(squares[:, :k].mean()) for k in (8, 64, 256)]
+    return [float(squares[:, :k].mean()) for k in (8, 64, 128)]
 
 
 def rate(generator: Any, rows: np.ndarray) -> float:

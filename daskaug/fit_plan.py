@@ -13,16 +13,28 @@ from numpy.typing import NDArray
 
 from daskaug.config import Config
 from daskaug.errors import ConfigError, StoreError
-from daskaug.execution import current_executor
 from daskaug.execution.executor import Executor
 from daskaug.execution.reducing import Running, Task
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
-from daskaug.planning.coverage import Coverage
 from daskaug.planning.memory import DEFAULT_BUDGET, PassMemory, target_for
 from daskaug.planning.order import order_of_blocks
 from daskaug.sources.base import Source
 from daskaug.statistics import StatisticsRecipe, checkpoint
+from daskaug.statistics.whitening import WhiteningPlan
 from daskaug.transforms.block import BlockTransform
+
+_NOT_WITH_PRODUCTS = {
+    "nan_policy": '`nan_policy="omit"` leaves out single pixels, and whitening is computed from the products of all '
+    "pixels of an image. Repair such images or leave them out",
+    "sample_weight": "`sample_weight` is for mean and std, and in the products that whitening is computed from every "
+    "image counts once. Fit on those images that are to count",
+    "tolerance": "`tolerance` stops when mean and std are known, and whitening is computed from all images. Fit on a "
+    "part of them",
+}
+"""Options that have no meaning where products of pixels are summed: why, and what to do."""
+
+FEWEST_ROWS_OF_GRAM = 2048
+"""Images below which adding up Gram matrices would take longer than computing them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,6 +52,7 @@ class FitOptions:
     tolerance: float | None = None
     checkpoint: str | Path | None = None
     histogram: bool = False
+    keep_gram: bool = False
     memory_budget: int | None = None
     progress: Callable[[int, int], None] | None = None
     monitor: Callable[[Running], None] | None = None
@@ -65,25 +78,26 @@ class FitOptions:
 
     def check(self, config: Config, rows_in_all: int, augment: bool) -> FitOptions:
         """With weights as an array, and checked against what is fitted on."""
-        special = [
-            name
-            for name, given in (
-                ("nan_policy", self.nan_policy != "raise"),
-                ("sample_weight", self.sample_weight is not None),
-                ("tolerance", self.tolerance is not None),
-                ("checkpoint", self.checkpoint is not None),
-            )
-            if given
-        ]
-        if special and config.zca_whitening:
-            raise ConfigError(
-                f"`{special[0]}` is for mean and std, and zca_whitening sums over whole images. Fit without one of "
-                "them."
-            )
+        given = {
+            "nan_policy": self.nan_policy != "raise",
+            "sample_weight": self.sample_weight is not None,
+            "tolerance": self.tolerance is not None,
+            "checkpoint": self.checkpoint is not None,
+        }
+        special = [name for name, is_given in given.items() if is_given]
+        products = [name for name in special if name in _NOT_WITH_PRODUCTS]
+        if products and (config.zca_whitening or self.keep_gram):
+            option = "zca_whitening" if config.zca_whitening else "keep_gram"
+            raise ConfigError(f"{_NOT_WITH_PRODUCTS[products[0]]}, or fit without {option}.")
         if special and config.compat == "keras" and augment:
             raise ConfigError(
                 f'`{special[0]}` needs draws that do not depend on the order of the images, and compat="keras" draws '
                 "them one after the other. Fit with compat=None, or without augment."
+            )
+        if self.checkpoint is not None and config.compat == "keras" and config.zca_whitening:
+            raise ConfigError(
+                '`checkpoint` keeps sums, and zca_whitening with compat="keras" is computed from all images at once. '
+                'Fit with compat=None and zca_route="features", or without checkpoint.'
             )
         if self.sample_weight is None:
             return self
@@ -142,8 +156,16 @@ class Work:
         return self.source.reader(first, last), (start, self.ids[first:last], epoch, None, weights)
 
 
-def blocks_of(source: Source, rows: tuple[int, int], budget: int, growth: float, executor: Executor) -> Plan:
-    """Blocks within the budget: whole shards where they fit, otherwise whole chunks.
+def most_of_gram(samples: int, row_nbytes: int, cores: int) -> int:
+    """Bytes that a block has at most where products of features are summed: they take long, so all should have some."""
+    fair = -(-samples // (2 * cores))
+    return min(TARGET_NBYTES, max(fair, FEWEST_ROWS_OF_GRAM) * row_nbytes)
+
+
+def blocks_of(
+    source: Source, rows: tuple[int, int], budget: int, growth: float, executor: Executor, most: int = TARGET_NBYTES
+) -> Plan:
+    """Blocks of at most so many bytes within the budget: whole shards where they fit, otherwise whole chunks.
 
     Raises
     ------
@@ -152,11 +174,11 @@ def blocks_of(source: Source, rows: tuple[int, int], budget: int, growth: float,
     """
     threads = executor.threads_per_process
     target = target_for(budget, threads, growth)
-    plan = source.plan(*rows, min(TARGET_NBYTES, target))
+    plan = source.plan(*rows, min(most, target))
     if len(plan[0]) * source.row_nbytes <= target:
         return plan
     if source.decoded_rows < source.natural_rows:
-        plan = plan_blocks(rows, source.decoded_rows, source.row_nbytes, target_nbytes=min(TARGET_NBYTES, target))
+        plan = plan_blocks(rows, source.decoded_rows, source.row_nbytes, target_nbytes=min(most, target))
     chunk = len(plan[0]) * source.row_nbytes
     if chunk > target:
         needed = PassMemory(chunk, int(chunk * growth), threads).nbytes
@@ -190,6 +212,11 @@ class FitPlan:
         For people.
     covered : int
         Images that a checkpoint knows already.
+    gram_nbytes : int
+        Bytes that the sums of products take beside the blocks, where they are kept (``keep_gram``) and nothing is
+        whitened.
+    whitening : WhiteningPlan or None
+        How ZCA whitening will be computed; all other attributes are of the first of its passes.
     """
 
     blocks: int
@@ -201,40 +228,21 @@ class FitPlan:
     order: str
     runs_on: str
     covered: int = 0
+    gram_nbytes: int = 0
+    whitening: WhiteningPlan | None = None
 
     def __str__(self) -> str:
         known = f", of which a checkpoint knows {self.covered:,}" if self.covered else ""
+        beside = f"\nGram      {self.gram_nbytes / 1e6:,.1f} MB beside the blocks" if self.gram_nbytes else ""
+        beside += f"\nwhitening {self.whitening}" if self.whitening is not None else ""
         return (
             f"images    {self.images:,}{known}; {self.nbytes / 1e9:,.3f} GB decoded\n"
             f"blocks    {self.blocks:,} of up to {self.memory.block_nbytes / 1e6:,.1f} MB, {self.order}\n"
             f"tasks     at most {self.window} at a time, on {self.runs_on}\n"
             f"memory    up to {self.memory.nbytes / 1e6:,.0f} MB of blocks per process (budget "
             f"{self.memory_budget / 1e6:,.0f} MB), peak about {self.memory.peak_nbytes / 1e6:,.0f} MB"
+            f"{beside}"
         )
-
-
-def plan_fit(
-    source: Source, config: Config, *, rows: tuple[int, int], augment: bool, rounds: int, options: FitOptions
-) -> FitPlan:
-    """What :func:`fit_statistics` would do for mean and std; nothing is read."""
-    rounds = rounds if augment else 1
-    options = options.check(config, source.shape[0], augment)
-    executor = current_executor()
-    growth = growth_of(source, config) if augment or not only_rescales(config) else 0.0
-    plan = blocks_of(source, rows, options.budget, growth, executor)
-    block = len(plan[0]) * source.row_nbytes
-    written = None if options.checkpoint is None else checkpoint.peek(Path(options.checkpoint))
-    return FitPlan(
-        blocks=len(plan) * rounds,
-        images=(rows[1] - rows[0]) * rounds,
-        nbytes=(rows[1] - rows[0]) * rounds * source.row_nbytes,
-        window=2 * executor.parallelism,
-        memory=PassMemory(block, int(block * growth), executor.threads_per_process),
-        memory_budget=options.budget,
-        order="in their order" if options.tolerance is None else "in random order until the interval is narrow enough",
-        runs_on=executor.description,
-        covered=0 if written is None else len(Coverage(written["covered"])),
-    )
 
 
 SAMPLED_ROWS = 16

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,17 +13,30 @@ from numpy.typing import NDArray
 
 from daskaug import seeding
 from daskaug.config import Config
-from daskaug.errors import ConfigError
-from daskaug.execution import current_executor, run_ordered
+from daskaug.execution import Executor, current_executor, run_ordered
 from daskaug.execution.reducing import Pass, Task, reduce_blocks
-from daskaug.fit_plan import FitOptions, Work, before_statistics, blocks_of, contract_of, growth_of, only_rescales
+from daskaug.fit_plan import (
+    FitOptions,
+    FitPlan,
+    Work,
+    before_statistics,
+    blocks_of,
+    contract_of,
+    growth_of,
+    most_of_gram,
+    only_rescales,
+)
 from daskaug.planning.blocks import TARGET_NBYTES
+from daskaug.planning.coverage import Coverage
+from daskaug.planning.memory import PassMemory
 from daskaug.sources.base import Source
-from daskaug.statistics import Content, Statistics, StatisticsRecipe, whitening_from_svd
-from daskaug.statistics.whitening import WhiteningPlan
+from daskaug.statistics import Content, Statistics, StatisticsRecipe, Whitening, checkpoint, whitening_from_svd
+from daskaug.statistics.whitening import check_gram, gram_nbytes
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws
-from daskaug.whitening_fit import WhiteningFit, WhiteningOptions
+from daskaug.whitening_fit import Images, WhiteningFit, WhiteningOptions
+
+log = logging.getLogger("daskaug")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +99,156 @@ class TransformFactory(Protocol):
         """What is done to the images."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Job:
+    """A fit, planned: what :func:`plan_fit` tells and :func:`fit_statistics` does.
+
+    Attributes
+    ----------
+    work : Work
+        The blocks of the first pass.
+    recipe : StatisticsRecipe
+    whitening : WhiteningFit or None
+        The passes after it.
+    config : Config
+    augment : bool
+    options : FitOptions
+        Checked.
+    executor : Executor
+    """
+
+    work: Work
+    recipe: StatisticsRecipe
+    whitening: WhiteningFit | None
+    config: Config
+    augment: bool
+    options: FitOptions
+    executor: Executor
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        config: Config,
+        rows: tuple[int, int],
+        ids: Any,
+        rounds: int,
+        augment: bool,
+        options: FitOptions,
+        zca: WhiteningOptions,
+    ) -> _Job:
+        """Plan a fit; nothing is read.
+
+        Raises
+        ------
+        ConfigError
+            For what cannot be combined, and what does not fit in memory.
+        StoreError
+            Where the place for the whitening holds something else.
+        """
+        options = options.check(config, source.shape[0], augment)
+        executor = current_executor()
+        dtype = before_statistics(config).dtype if _transforms(config, augment) else source.dtype.name
+        images = Images(source, rows, ids, rounds if augment else 1, np.dtype(dtype))
+        if options.keep_gram:
+            check_gram(images.features, executor.parallelism, options.memory_budget)
+        whitening = WhiteningFit.of(zca, config, images, executor, keep_gram=options.keep_gram)
+        if whitening is not None and options.checkpoint is not None:
+            whitening.refuse_checkpoint()
+        recipe = StatisticsRecipe(
+            image_shape=source.shape[1:],
+            data_format=config.data_format,
+            dtype=dtype,
+            gram=options.keep_gram or (whitening is not None and whitening.plan.route == "features"),
+            histogram=options.histogram,
+            omit_nonfinite=options.nan_policy == "omit",
+            weighted=options.sample_weight is not None,
+        )
+        most = most_of_gram(len(images), source.row_nbytes, executor.parallelism) if recipe.gram else TARGET_NBYTES
+        if whitening is None:
+            growth = growth_of(source, config) if _transforms(config, augment) else 0.0
+            blocks = blocks_of(source, rows, options.budget, growth, executor, most)
+        else:  # the budget is for the whitening
+            blocks = source.plan(*rows, most)
+        work = Work(source, rows, ids, images.rounds, options.sample_weight, blocks)
+        return cls(work, recipe, whitening, config, augment, options, executor)
+
+    @property
+    def window(self) -> int:
+        """Tasks at a time: a partial Gram matrix is as large as the whole; without it a partial is a few numbers."""
+        cores = self.executor.parallelism
+        return cores + 1 if self.recipe.gram else 2 * cores
+
+    @property
+    def samples(self) -> int:
+        """Images of one pass."""
+        return (self.work.rows[1] - self.work.rows[0]) * self.work.rounds
+
+    def transform(self, make_transform: TransformFactory, seed: int) -> BlockTransform | None:
+        """What is done to the images first; None where rescaling is all."""
+        if not _transforms(self.config, self.augment):
+            return None
+        return make_transform(
+            seed=seed,
+            augment=self.augment,
+            standardize=self.config.compat is None,
+            config=before_statistics(self.config),
+            honours_standardize=False,
+        )
+
+    def tasks(self, transform: BlockTransform | None, seed: int) -> Callable[[int, int], Task]:
+        """What makes the task of some samples of one block; with Keras' draws to be called in their order, once."""
+        if transform is None or self.config.compat != "keras":
+            return self.work.task
+        return _InSequence(self.work, transform, np.random.RandomState(seed)).task
+
+    def reduce(self, transform: BlockTransform | None, seed: int) -> Statistics:
+        """The first pass."""
+        options, work = self.options, self.work
+        passes = 1 if self.whitening is None else self.whitening.plan.cost.passes
+        job = Pass(
+            ranges=work.ranges(None if options.tolerance is None else seed),
+            blocks=len(work.plan) * work.rounds,
+            make_task=self.tasks(transform, seed),
+            samples=self.samples * passes,
+            tolerance=options.tolerance,
+            checkpoint=None if options.checkpoint is None else Path(options.checkpoint),
+            contract=contract_of(work, self.recipe, transform, options),
+            progress=options.progress,
+            monitor=options.monitor,
+        )
+        window = self.window if self.recipe.gram else None
+        total, interval = reduce_blocks(self.executor, _Reduce(self.recipe, transform), self.recipe, job, window=window)
+        rescale = (self.config.rescale or None) if transform is None else None
+        statistics = self.recipe.finalise(total, rescale=rescale)
+        return statistics if interval is None else dataclasses.replace(statistics, is_complete=False, interval=interval)
+
+    def whiten(
+        self, statistics: Statistics, transform: BlockTransform | None, seed: int, seed_of_sketch: int | None
+    ) -> Statistics:
+        """The passes after it, where there are any."""
+        if self.whitening is not None:
+            whitening = self.whitening.finish(
+                statistics, self.executor, transform, seed=seed_of_sketch, progress=self.options.progress
+            )
+        elif self.config.zca_whitening:
+            whitening = self._as_keras_does(statistics, transform, seed)
+        else:
+            return statistics
+        gram = statistics.gram if self.options.keep_gram else None
+        return dataclasses.replace(statistics, whitening=whitening, gram=gram)
+
+    def _as_keras_does(self, statistics: Statistics, transform: BlockTransform | None, seed: int) -> Whitening:
+        """Read everything again, into one matrix."""
+        make_task = self.tasks(transform, seed)
+        tasks = (make_task(*block) for block in self.work.ranges(None))
+        blocks = run_ordered(self.executor, _Collect(self.config, transform), tasks, name="daskaug-fit")
+        flat = np.concatenate([block.reshape(len(block), -1) for block in blocks])
+        mean = as_image_shape(statistics.mean, self.config)
+        flat -= np.broadcast_to(mean, self.work.source.shape[1:]).reshape(-1)
+        return whitening_from_svd(flat, self.config.zca_epsilon)
+
+
 def fit_statistics(
     source: Source,
     config: Config,
@@ -121,104 +286,62 @@ def fit_statistics(
     options : FitOptions, optional
         How it is read.
     zca : WhiteningOptions, optional
-        How whitening is computed, and how much of it.
+        How whitening is computed, and how much of it; announced (logger ``daskaug``, level INFO) before any work.
 
     Returns
     -------
     Statistics
     """
-    rounds = rounds if augment else 1
-    options = (options or FitOptions()).check(config, source.shape[0], augment)
+    job = _Job.of(source, config, rows, ids, rounds, augment, options or FitOptions(), zca or WhiteningOptions())
+    if job.whitening is not None:
+        log.info("%s", job.whitening.plan)
     seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
-    transform = None
-    if augment or not only_rescales(config):
-        transform = make_transform(
-            seed=seed_used,
-            augment=augment,
-            standardize=config.compat is None,
-            config=before_statistics(config),
-            honours_standardize=False,
-        )
-    rescale = (config.rescale or None) if transform is None else None
-    executor = current_executor()
-    dtype = source.dtype.name if transform is None else transform.config.dtype
-    whitening = WhiteningFit.of(zca, config, source, rows, ids, rounds, transform, dtype, executor)
-    recipe = StatisticsRecipe(
-        image_shape=source.shape[1:],
-        data_format=config.data_format,
-        dtype=dtype,
-        gram=whitening is not None and whitening.plan.route == "features",
-        histogram=options.histogram,
-        omit_nonfinite=options.nan_policy == "omit",
-        weighted=options.sample_weight is not None,
-    )
-    if whitening is None:
-        plan = blocks_of(
-            source, rows, options.budget, 0.0 if transform is None else growth_of(source, config), executor
-        )
-    else:
-        plan = source.plan(*rows, whitening.block_nbytes or TARGET_NBYTES)
-    work = Work(source, rows, ids, rounds, options.sample_weight, plan)
-    make_task = work.task
-    if transform is not None and config.compat == "keras":
-        make_task = _InSequence(work, transform, np.random.RandomState(seed_used)).task
-    passes = 1 if whitening is None else whitening.plan.cost.passes
-    total, interval = reduce_blocks(
-        executor,
-        _Reduce(recipe, transform),
-        recipe,
-        Pass(
-            ranges=work.ranges(None if options.tolerance is None else seed_used),
-            blocks=len(work.plan) * rounds,
-            make_task=make_task,
-            samples=(rows[1] - rows[0]) * rounds * passes,
-            tolerance=options.tolerance,
-            checkpoint=None if options.checkpoint is None else Path(options.checkpoint),
-            contract=contract_of(work, recipe, transform, options),
-            progress=options.progress,
-            monitor=options.monitor,
-        ),
-        # A partial Gram matrix is as large as the whole one; without it a partial is a few numbers.
-        window=executor.parallelism + 1 if recipe.gram else None,
-    )
-    statistics = recipe.finalise(total, rescale=rescale, zca_epsilon=config.zca_epsilon)
-    if interval is not None:
-        statistics = dataclasses.replace(statistics, is_complete=False, interval=interval)
-    if whitening is not None:
-        fitted = whitening.finish(statistics, executor, seed=seed, progress=options.progress)
-        statistics = dataclasses.replace(statistics, whitening=fitted)
-    elif config.zca_whitening:
-        if transform is not None:
-            make_task = _InSequence(work, transform, np.random.RandomState(seed_used)).task
-        tasks = (make_task(*block) for block in work.ranges(None))
-        blocks = run_ordered(executor, _Collect(config, transform), tasks, name="daskaug-fit")
-        flat = np.concatenate([block.reshape(len(block), -1) for block in blocks])
-        flat -= np.broadcast_to(as_image_shape(statistics.mean, config), source.shape[1:]).reshape(-1)
-        statistics = dataclasses.replace(statistics, whitening=whitening_from_svd(flat, config.zca_epsilon))
-    return statistics
+    transform = job.transform(make_transform, seed_used)
+    return job.whiten(job.reduce(transform, seed_used), transform, seed_used, seed)
 
 
-def plan_whitening_of(
+def plan_fit(
     source: Source,
     config: Config,
+    *,
     rows: tuple[int, int],
     ids: Any,
-    rounds: int,
     augment: bool,
-    options: WhiteningOptions,
-) -> WhiteningPlan:
-    """What :func:`fit_statistics` would do for ZCA whitening; nothing is read.
+    rounds: int,
+    options: FitOptions,
+    zca: WhiteningOptions,
+) -> FitPlan:
+    """What :func:`fit_statistics` would do; nothing is read.
 
     Raises
     ------
     ConfigError
-        Where it would refuse, and for ``compat="keras"``, which has one way of its own.
+        Where it would refuse.
     """
-    dtype = before_statistics(config).dtype if augment or not only_rescales(config) else source.dtype.name
-    planned = WhiteningFit.of(options, config, source, rows, ids, rounds, None, dtype, current_executor())
-    if planned is None:
-        raise ConfigError('compat="keras" whitens in the one way that Keras knows; there is nothing to plan.')
-    return planned.plan
+    job = _Job.of(source, config, rows, ids, rounds, augment, options, zca)
+    executor, options, blocks = job.executor, job.options, job.work.plan
+    block = len(blocks[0]) * source.row_nbytes
+    growth = growth_of(source, config) if _transforms(config, augment) else 0.0
+    written = None if options.checkpoint is None else checkpoint.peek(Path(options.checkpoint))
+    sums = gram_nbytes(int(np.prod(source.shape[1:])), executor.parallelism) if options.keep_gram else 0
+    return FitPlan(
+        blocks=len(blocks) * job.work.rounds,
+        images=job.samples,
+        nbytes=job.samples * source.row_nbytes,
+        window=job.window,
+        memory=PassMemory(block, int(block * growth), executor.threads_per_process),
+        memory_budget=options.budget,
+        order="in their order" if options.tolerance is None else "in random order until the interval is narrow enough",
+        runs_on=executor.description,
+        covered=0 if written is None else len(Coverage(written["covered"])),
+        gram_nbytes=0 if job.whitening is not None else sums,
+        whitening=None if job.whitening is None else job.whitening.plan,
+    )
+
+
+def _transforms(config: Config, augment: bool) -> bool:
+    """Whether images are changed before they are reduced."""
+    return augment or not only_rescales(config)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

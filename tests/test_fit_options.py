@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,12 +15,9 @@ import zarr
 from numpy.typing import NDArray
 
 from daskaug import ImageDataGenerator, Statistics
-from daskaug.errors import ConfigError, SourceError, StoreError
-from daskaug.planning.blocks import Plan
-from daskaug.sources.base import Source
+from daskaug.errors import ConfigError, SourceError
 from tests import clusters, pictures
-
-N = 173
+from tests.cuts import Cut, N, chunkings
 
 
 @pytest.fixture(scope="module")
@@ -34,31 +30,6 @@ def fit(x: object, **options) -> Statistics:
     statistics = ImageDataGenerator(featurewise_center=True).fit(x, **options).statistics
     assert statistics is not None
     return statistics
-
-
-class Cut(Source):
-    """Images in memory that a plan cuts at given places, as if they lay in chunks of such sizes."""
-
-    locator = "images cut for a test"
-    natural_rows = 1
-
-    def __init__(self, x: NDArray, cuts: tuple[int, ...]) -> None:
-        self._x, self._cuts = x, cuts
-        self.shape, self.dtype = x.shape, x.dtype
-
-    def read(self, start: int, stop: int) -> NDArray:
-        return self._x[start:stop]
-
-    def plan(self, start: int, stop: int, target_nbytes: int = 0) -> Plan:
-        return Plan(start, stop, cuts=tuple(cut for cut in self._cuts if start < cut < stop))
-
-
-def chunkings(number: int) -> list[tuple[int, ...]]:
-    state = np.random.RandomState(11)
-    return [
-        tuple(sorted(state.choice(np.arange(1, N), state.randint(1, 40), replace=False).tolist()))
-        for _ in range(number)
-    ]
 
 
 # --- the same bits -----------------------------------------------------------------------------------------------
@@ -165,8 +136,9 @@ def test_bad_options(images, options, message):
 def test_what_cannot_be_combined(images):
     x = images["uint8"]
     for options in ({"nan_policy": "omit"}, {"sample_weight": np.ones(N)}, {"tolerance": 0.1}, {"checkpoint": "c"}):
-        with pytest.raises(ConfigError, match="zca_whitening"):
-            ImageDataGenerator(featurewise_center=True, zca_whitening=True).fit(x, **options)
+        if "checkpoint" not in options:
+            with pytest.raises(ConfigError, match=rf"`{next(iter(options))}.* or fit without zca_whitening"):
+                ImageDataGenerator(featurewise_center=True, zca_whitening=True).fit(x, **options)
         with pytest.raises(ConfigError, match='compat="keras"'):
             ImageDataGenerator(featurewise_center=True, compat="keras").fit(x, augment=True, **options)
     with pytest.raises(SourceError, match="histogram"):
@@ -216,136 +188,6 @@ def test_the_monitor_sees_the_running_mean(images):
     assert seen[-1].interval is not None
 
 
-# --- going on ----------------------------------------------------------------------------------------------------
-
-
-class Counting(Cut):
-    """Counts the rows that were read for a fit."""
-
-    def __init__(self, x: NDArray, cuts: tuple[int, ...]) -> None:
-        super().__init__(x, cuts)
-        self.read_rows = 0
-
-    def read(self, start: int, stop: int) -> NDArray:
-        if stop - start > 1:  # single rows are looked at to compare
-            self.read_rows += stop - start
-        return super().read(start, stop)
-
-
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_at(samples: int):
-    def progress(done: int, total: int) -> None:
-        if done >= samples:
-            raise Interrupted
-
-    return progress
-
-
-OPTIONS = {
-    "plain": {},
-    "omitting": {"nan_policy": "omit"},
-    "weighted": {"sample_weight": np.arange(2 * N) % 4},
-    "augmented": {"augment": True, "rounds": 2, "seed": 3},
-}
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-@pytest.mark.parametrize("name", OPTIONS)
-def test_an_interrupted_fit_goes_on_to_the_same_bits(images, dtype, name, tmp_path, monkeypatch):
-    monkeypatch.setattr("daskaug.execution.reducing.CHECKPOINT_SECONDS", 0.0)
-    x, options = images[dtype], dict(OPTIONS[name])
-    if "sample_weight" in options:
-        options["sample_weight"] = options["sample_weight"][:N]
-    if name == "plain" and dtype == "uint8":
-        options["histogram"] = True
-    made = ImageDataGenerator(featurewise_center=True, rotation_range=20)
-    expected = made.fit(x, **options).statistics
-    first, second, third = chunkings(3)
-    for stops, cuts in ((40, first), (90, second)):
-        with pytest.raises(Interrupted):
-            made.fit(Cut(x, cuts), checkpoint=tmp_path / "c", progress=interrupt_at(stops), **options)
-    source = Counting(x, third)
-    found = made.fit(source, checkpoint=tmp_path / "c", **options).statistics
-    assert found == expected
-    assert found.seen == expected.seen
-    assert source.read_rows < (N - 40) * options.get("rounds", 1)
-    again = Counting(x, first)
-    assert made.fit(again, checkpoint=tmp_path / "c", **options).statistics == expected
-    assert again.read_rows == 0
-
-
-@pytest.mark.parametrize("name", ["plain", "omitting", "weighted"])
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_appended_data_are_all_that_is_read(images, dtype, name, tmp_path):
-    x, options = images[dtype], dict(OPTIONS[name])
-    longer = np.concatenate([x, x[::-1]])
-    short = options | ({"sample_weight": options["sample_weight"][:N]} if "sample_weight" in options else {})
-    fit(x, checkpoint=tmp_path / "c", **short)
-    source = Counting(longer, chunkings(1)[0])
-    found = fit(source, checkpoint=tmp_path / "c", **options)
-    assert source.read_rows <= N
-    assert found == fit(longer, **options)
-    assert found.seen == fit(longer, **options).seen
-
-
-def test_a_checkpoint_of_another_fit_is_refused(images, tmp_path):
-    x = images["uint8"]
-    weights = np.arange(N)
-    fit(x, checkpoint=tmp_path / "c")
-    fit(x, checkpoint=tmp_path / "w", sample_weight=weights)
-    before = (tmp_path / "c").read_bytes()
-    for options, message in (
-        ({"x": 255 - x}, "their pixels"),
-        ({"x": x[:100]}, "data can be appended"),
-        ({"x": x.astype(np.float32)}, "recipe"),
-        ({"histogram": True}, "recipe"),
-        ({"nan_policy": "omit"}, "recipe"),
-        ({"augment": True, "seed": 1}, "recipe|augment"),
-    ):
-        with pytest.raises(StoreError, match=f"{message}"):
-            fit(**{"x": x, "checkpoint": tmp_path / "c"} | options)
-    with pytest.raises(StoreError, match="weights"):
-        fit(x, checkpoint=tmp_path / "w", sample_weight=weights + 1)
-    assert (tmp_path / "c").read_bytes() == before
-    (tmp_path / "c").write_bytes(before[: len(before) // 2])
-    with pytest.raises(StoreError):
-        fit(x, checkpoint=tmp_path / "c")
-
-
-KILLED = """
-import os, signal, sys
-import daskaug.execution.reducing as reducing
-from daskaug import ImageDataGenerator
-reducing.CHECKPOINT_SECONDS = 0.0
-def progress(done, total):
-    if done > total // 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-made = ImageDataGenerator(featurewise_center=True)
-made.fit(sys.argv[1], checkpoint=sys.argv[2], memory_budget=2**24, progress=progress)
-"""
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_a_killed_fit_goes_on_to_the_same_bits(images, dtype, tmp_path):
-    x = np.concatenate([np.repeat(images[dtype], 8, axis=1).repeat(8, axis=2)] * 3)
-    zarr.create_array(tmp_path / "x.zarr", data=x, chunks=(20, *x.shape[1:]))
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "x.zarr"), str(tmp_path / "c")],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
-    done_rows: list[int] = []
-    found = fit(tmp_path / "x.zarr", checkpoint=tmp_path / "c", progress=lambda rows, total: done_rows.append(rows))
-    assert found == fit(x)
-    assert found.seen == fit(x).seen
-    assert done_rows[0] > len(x) // 2
-
-
 # --- plans and memory --------------------------------------------------------------------------------------------
 
 
@@ -388,7 +230,8 @@ print(points[1][1], points[-1][1])
 def test_memory_stays_flat_and_below_what_the_plan_says():
     """1.5 GB of images within a budget of 0.1 GB, measured by the operating system in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED],
+        # By way of a small shell: Linux counts in what the process that starts another one had at most.
+        ["sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, MEASURED],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
@@ -412,31 +255,3 @@ def test_a_million_chunks_are_planned_at_once(tmp_path):
     assert plan.blocks < 50
     assert lazy.npartitions == plan.blocks
     assert time.process_time() - began < 5
-
-
-# --- the command -------------------------------------------------------------------------------------------------
-
-
-def test_the_command_line(images, tmp_path):
-    from typer.testing import CliRunner
-
-    from daskaug.cli import app
-
-    zarr.create_array(tmp_path / "x.zarr", data=images["uint8"], chunks=(20, 16, 16, 3))
-    store, out = str(tmp_path / "x.zarr"), tmp_path / "s.npz"
-    run = CliRunner(env={"COLUMNS": "200"})
-    planned = run.invoke(app, ["fit", store, "-o", str(out), "--plan"])
-    assert planned.exit_code == 0, planned.output
-    assert "peak about" in planned.stdout
-    assert not out.exists()
-    done = run.invoke(app, ["fit", store, "-o", str(out), "--histogram", "--checkpoint", str(tmp_path / "c")])
-    assert done.exit_code == 0, done.output
-    assert Statistics.load(out) == fit(images["uint8"], histogram=True)
-    assert (tmp_path / "c").exists()
-    part = run.invoke(
-        app, ["fit", store, "-o", str(out), "--tolerance", "0.4", "--seed", "1", "--memory-budget", "1e-4"]
-    )
-    assert part.exit_code == 0, part.output
-    wrong = run.invoke(app, ["fit", store, "-o", str(out), "--nan-policy", "drop"])
-    assert wrong.exit_code == 1
-    assert "`nan_policy`" in wrong.output

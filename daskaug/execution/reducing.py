@@ -23,6 +23,10 @@ from daskaug.statistics.interval import BlockSpread, Interval
 CHECKPOINT_SECONDS = 5.0
 """A checkpoint is written when the last one is older, and at the end."""
 
+CHECKPOINT_NBYTES = 32 * 2**20
+"""Bytes of a Gram matrix that may be written so often. For a larger one the time is longer in proportion, so that
+writing takes a few percent of the time of the fit, and a fit that is killed has to repeat more of its work."""
+
 Task = tuple[BlockReader, tuple[Any, ...]]
 
 
@@ -65,6 +69,8 @@ class Pass:
         Stop when the half-widths of the intervals of mean and standard deviation are at most this many standard
         deviations; the ranges must be in random order.
     checkpoint : Path or None
+        Written every :data:`CHECKPOINT_SECONDS`, or where a Gram matrix is larger than :data:`CHECKPOINT_NBYTES` less
+        often.
     contract : mapping
         What a checkpoint must agree with.
     progress : callable or None
@@ -111,9 +117,8 @@ def reduce_blocks(
     StoreError
         The checkpoint belongs to another fit, or is damaged.
     """
-    total, done = recipe.identity(), Coverage()
-    if job.checkpoint is not None and job.checkpoint.exists():
-        done, total = checkpoints.read(job.checkpoint, job.contract)
+    saving = _Saving(job)
+    total, done = saving.begin(recipe)
     issued: collections.deque[tuple[int, int]] = collections.deque()
     seen = Coverage(done)
 
@@ -124,17 +129,12 @@ def reduce_blocks(
                 yield job.make_task(*part)
 
     spread = BlockSpread()
-    saved = time.monotonic()
-    unsaved = False
     partials = run_ordered(executor, function, tasks(), name="daskaug-fit", window=window)
     try:
         for partial in partials:
             total = recipe.merge(total, partial)
             done.add(*issued.popleft())
-            unsaved = True
-            if job.checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                checkpoints.write(job.checkpoint, job.contract, done, total)
-                saved, unsaved = time.monotonic(), False
+            saving.after(total, done)
             if job.progress is not None:
                 job.progress(total.samples, job.samples)
             interval = _watched(job, spread, partial, total.samples)
@@ -142,9 +142,36 @@ def reduce_blocks(
                 return total, interval
     finally:
         partials.close()  # type: ignore[attr-defined]  # a generator: gives up what is still to come
-    if job.checkpoint is not None and unsaved:
-        checkpoints.write(job.checkpoint, job.contract, done, total)
+    saving.end(total, done)
     return total, None
+
+
+class _Saving:
+    """Keeps the checkpoint of a pass, where it has one."""
+
+    def __init__(self, job: Pass) -> None:
+        self._path, self._contract = job.checkpoint, job.contract
+        self._saved, self._is_unsaved = time.monotonic(), False
+
+    def begin(self, recipe: StatisticsRecipe) -> tuple[Partial, Coverage]:
+        """What is known already, and of which samples."""
+        if self._path is None or not self._path.exists():
+            return recipe.identity(), Coverage()
+        done, total = checkpoints.read(self._path, self._contract)
+        return total, done
+
+    def after(self, total: Partial, done: Coverage) -> None:
+        """After a block: write, if it is time to."""
+        self._is_unsaved = True
+        pause = CHECKPOINT_SECONDS * max(1.0, total.gram_nbytes / CHECKPOINT_NBYTES)
+        if self._path is not None and time.monotonic() - self._saved >= pause:
+            self.end(total, done)
+
+    def end(self, total: Partial, done: Coverage) -> None:
+        """Write what is not written yet."""
+        if self._path is not None and self._is_unsaved:
+            checkpoints.write(self._path, self._contract, done, total)
+            self._saved, self._is_unsaved = time.monotonic(), False
 
 
 def _watched(job: Pass, spread: BlockSpread, partial: Partial, samples: int) -> Interval | None:

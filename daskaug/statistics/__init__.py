@@ -3,14 +3,14 @@
 from daskaug.statistics.content import Content
 from daskaug.statistics.histogram import Histogram
 from daskaug.statistics.interval import Interval
-from daskaug.statistics.moments import FloatMoments, FloatTotals, IntegerMoments, WeightedTotals
+from daskaug.statistics.moments import FloatMoments, IntegerMoments
 from daskaug.statistics.recipe import Partial, StatisticsRecipe
 from daskaug.statistics.state import Statistics
+from daskaug.statistics.totals import FloatTotals, WeightedTotals
 from daskaug.statistics.whitening import (
     FloatGram,
     IntegerGram,
     Whitening,
-    check_gram,
     whitening_from_gram,
     whitening_from_svd,
 )
@@ -29,7 +29,6 @@ __all__ = [
     "StatisticsRecipe",
     "WeightedTotals",
     "Whitening",
-    "check_gram",
     "whitening_from_gram",
     "whitening_from_svd",
 ]

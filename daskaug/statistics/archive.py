@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ FORMAT = "daskaug statistics"
 VERSION = 2
 
 READABLE = (1, 2)
-"""Version 1 had no histogram, weights, range bounds, intervals and contents, and is the same otherwise."""
+"""Version 1 had no histogram, weights, range bounds, intervals, contents and Gram matrix, and is the same otherwise."""
 
 Header = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
@@ -66,17 +68,41 @@ def read(
     StoreError
         It is another kind of file, of a version this release does not know, or its digest is not that of its content.
     """
+    with _opened(path, ours) as archive:
+        header = _checked_header(archive, path, form, readable, ours)
+        stored = header.pop("digest")
+        entries = {name: archive[name] for name in archive.files if name != "header"}
+        found = digest(header, entries)
+    if found != stored:
+        raise StoreError(f"{path} is damaged: its digest says {stored}, its content {found}. Fit again or restore it")
+    return header, entries
+
+
+def read_header(path: Path, form: str, readable: tuple[int, ...], ours: str) -> Header:
+    """The header alone, of a file that may be large; raises as :func:`read` does, but for damage elsewhere."""
+    with _opened(path, ours) as archive:
+        header = _checked_header(archive, path, form, readable, ours)
+    return {name: value for name, value in header.items() if name != "digest"}
+
+
+@contextlib.contextmanager
+def _opened(path: Path, ours: str) -> Iterator[Any]:
+    """An NPZ file, and errors that say what it is instead."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            entries = {name: archive[name] for name in archive.files}
-        header = json.loads(str(entries.pop("header")))
-        found_form, version, stored = header.pop("format"), header.pop("version"), header.pop("digest")
-    except FileNotFoundError:
+            yield archive
+    except (FileNotFoundError, StoreError):
         raise
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
         raise StoreError(f"{path} cannot be read as an NPZ file ({error}). {ours}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is no such file, or a damaged one ({error}). {ours}") from error
+
+
+def _checked_header(archive: Any, path: Path, form: str, readable: tuple[int, ...], ours: str) -> Header:
+    """The header with its digest, of a format and version that can be read."""
+    header: Header = json.loads(str(archive["header"]))
+    found_form, version, _ = header.pop("format"), header.pop("version"), header["digest"]
     if found_form != form:
         raise StoreError(f"{path} says it holds {found_form!r}, not {form!r}. {ours}")
     if version not in readable:
@@ -84,7 +110,4 @@ def read(
             f"{path} has version {version!r} of the format, and this release reads {readable}. "
             "Read it with the release that wrote it, or fit again"
         )
-    found = digest(header, entries)
-    if found != stored:
-        raise StoreError(f"{path} is damaged: its digest says {stored}, its content {found}. Fit again or restore it")
-    return header, entries
+    return header

@@ -16,6 +16,7 @@ from daskaug.statistics.histogram import Histogram
 from daskaug.statistics.moments import FloatMoments, IntegerMoments
 from daskaug.statistics.recipe import Partial
 from daskaug.statistics.tree import Nodes
+from daskaug.statistics.whitening.entries import decode_gram, encode_gram
 
 FORMAT = "daskaug fit checkpoint"
 VERSION = 1
@@ -38,7 +39,8 @@ def write(path: Path, contract: Contract, coverage: Coverage, partial: Partial) 
     coverage : Coverage
         Indices of the samples that `partial` knows.
     partial : Partial
-        Without a Gram matrix.
+        With a Gram matrix the file is as large as that, 8 · d² bytes, and another one lies beside it while it is being
+        written.
     """
     header, arrays = _encode(partial)
     header |= {"contract": dict(contract), "covered": [[int(start), int(stop)] for start, stop in coverage]}
@@ -73,10 +75,10 @@ def peek(path: Path) -> archive.Header | None:
     Raises
     ------
     StoreError
-        It is damaged or another kind of file.
+        It is another kind of file, or its header is damaged. The rest is not looked at.
     """
     try:
-        return archive.read(path, FORMAT, (VERSION,), OURS)[0]
+        return archive.read_header(path, FORMAT, (VERSION,), OURS)
     except FileNotFoundError:
         return None
 
@@ -103,6 +105,10 @@ def _encode(partial: Partial) -> tuple[archive.Header, archive.Arrays]:
     if partial.histogram is not None:
         header["histogram_start"] = partial.histogram.start
         arrays["histogram"] = partial.histogram.counts
+    if partial.gram is not None:
+        entries, sums = encode_gram(partial.gram)
+        header |= entries
+        arrays |= sums
     return header, arrays
 
 
@@ -127,4 +133,4 @@ def _decode(header: archive.Header, arrays: archive.Arrays) -> Partial:
         moments = FloatMoments(written["sample_pixels"], levels, arrays["low"], arrays["high"], *bad)
     histogram = Histogram(header["histogram_start"], arrays["histogram"]) if "histogram" in arrays else None
     content = None if header["content"] is None else Content.from_json(header["content"])
-    return Partial(moments, None, histogram, content)
+    return Partial(moments, decode_gram(header, arrays, moments.samples), histogram, content)

@@ -9,8 +9,9 @@ from daskaug.statistics import archive
 from daskaug.statistics.content import Content, Part
 from daskaug.statistics.histogram import Histogram
 from daskaug.statistics.interval import Interval
-from daskaug.statistics.moments import FloatTotals, IntegerMoments, Moments, WeightedTotals, is_exact
-from daskaug.statistics.whitening.entries import decode_whitening, encode_whitening
+from daskaug.statistics.moments import IntegerMoments, Moments, is_exact
+from daskaug.statistics.totals import FloatTotals, WeightedTotals
+from daskaug.statistics.whitening.entries import decode_gram, decode_whitening, encode_gram, encode_whitening
 
 
 def encode(statistics: Any) -> tuple[archive.Header, archive.Arrays]:
@@ -41,6 +42,10 @@ def encode(statistics: Any) -> tuple[archive.Header, archive.Arrays]:
     if statistics.histogram is not None:
         header["histogram_start"] = statistics.histogram.start
         arrays["histogram"] = statistics.histogram.counts
+    if statistics.gram is not None:
+        entries, sums = encode_gram(statistics.gram)
+        header |= entries
+        arrays |= sums
     if statistics.interval is not None:
         arrays |= {"interval_mean": statistics.interval.mean, "interval_std": statistics.interval.std}
     # Only where they say something: so the digest of what version 1 could hold is still the same.
@@ -84,6 +89,7 @@ def decode(header: archive.Header, arrays: archive.Arrays, path: Path | None = N
         "rescale": header["rescale"],
         "whitening": whitening,
         "histogram": Histogram(header["histogram_start"], arrays["histogram"]) if "histogram" in arrays else None,
+        "gram": decode_gram(header, arrays, samples),
         "seen": tuple(
             Part(Content.from_json(part["content"]), tuple(part["low"]), tuple(part["high"])) for part in seen
         ),

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from daskaug.errors import SourceError
 from daskaug.kernels.moments import EXACT_DTYPES, float_leaves, integer_moments, omitting_leaves
-from daskaug.statistics.tree import Nodes, check_disjoint, climb, complete, join, stack
+from daskaug.statistics.totals import FloatTotals, WeightedTotals, check_any, check_equal, check_left
+from daskaug.statistics.tree import Nodes, check_disjoint, climb, complete, stack
 
 Vector = NDArray[np.float64]
 
@@ -82,7 +83,7 @@ class IntegerMoments:
         SourceError
             The numbers of channels differ.
         """
-        _check_equal("channels", self.channels, other.channels)
+        check_equal("channels", self.channels, other.channels)
         if not self.samples or not other.samples:
             return self if self.samples else other
         return IntegerMoments(
@@ -102,7 +103,7 @@ class IntegerMoments:
         SourceError
             No moments of images are left: those of `other` were not among them, or were all of them.
         """
-        _check_equal("channels", self.channels, other.channels)
+        check_equal("channels", self.channels, other.channels)
         left = IntegerMoments(
             self.samples - other.samples,
             self.pixels - other.pixels,
@@ -111,10 +112,10 @@ class IntegerMoments:
             low=self.low,
             high=self.high,
         )
-        _check_left(left.samples)
+        check_left(left.samples)
         for total, square, low, high in zip(left.sums, left.squares, self.low, self.high, strict=True):
             if not (low * left.pixels <= total <= high * left.pixels and left.pixels * square >= total * total):
-                _check_left(-1)
+                check_left(-1)
         return left
 
     def finalise(self) -> IntegerMoments:
@@ -125,7 +126,7 @@ class IntegerMoments:
         SourceError
             No image was seen.
         """
-        _check_any(self.samples)
+        check_any(self.samples)
         return self
 
     @property
@@ -144,168 +145,6 @@ class IntegerMoments:
         n = self.pixels
         pairs = zip(self.sums, self.squares, strict=True)
         return np.array([(n * square - total * total) / (n * n) for total, square in pairs])
-
-
-@dataclass(frozen=True, eq=False)
-class FloatTotals:
-    """Finished moments of float images.
-
-    Parameters
-    ----------
-    samples : int
-        Images seen.
-    pixels : int
-        Pixels seen in each channel.
-    mean, m2 : (c,) float64
-        Mean of each channel, and sum of the squared deviations from it.
-    low, high : (c,) float64
-        Smallest and largest value of each channel.
-    """
-
-    samples: int
-    pixels: int
-    mean: Vector
-    m2: Vector
-    low: Vector
-    high: Vector
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return len(self.mean)
-
-    @property
-    def variance(self) -> Vector:
-        """Population variance of each channel, (c,) float64."""
-        return self.m2 / self.pixels
-
-    def merge(self, other: FloatTotals) -> FloatTotals:
-        """Moments of the images of both, in float64: unlike :meth:`FloatMoments.merge` it rounds, by Chan's formula.
-
-        Raises
-        ------
-        SourceError
-            The numbers of channels differ.
-        """
-        _check_equal("channels", self.channels, other.channels)
-        joined = join(
-            Nodes(np.zeros(1, np.int64), self.mean[None], self.m2[None]),
-            Nodes(np.zeros(1, np.int64), other.mean[None], other.m2[None]),
-            np.array([float(self.pixels)]),
-            np.array([float(other.pixels)]),
-        )
-        return FloatTotals(
-            self.samples + other.samples,
-            self.pixels + other.pixels,
-            joined.mean[0],
-            joined.m2[0],
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-        )
-
-    def withdraw(self, other: FloatTotals) -> FloatTotals:
-        """Moments without those of `other`, in float64; `low` and `high` stay as they are.
-
-        Undoes :meth:`merge` up to rounding, of which more is lost the smaller the part that is left.
-
-        Raises
-        ------
-        SourceError
-            The images of `other` cannot have been among these, or were all of them.
-        """
-        _check_equal("channels", self.channels, other.channels)
-        samples, pixels = self.samples - other.samples, self.pixels - other.pixels
-        _check_left(samples)
-        mean, m2 = _without(self, other, np.float64(self.pixels), np.float64(other.pixels))
-        return FloatTotals(samples, pixels, mean, m2, self.low, self.high)
-
-
-@dataclass(frozen=True, eq=False)
-class WeightedTotals:
-    """Finished moments of images whose pixels do not count alike.
-
-    Parameters
-    ----------
-    samples : int
-        Images seen.
-    pixels : int
-        Pixels seen in each channel, also those that were omitted.
-    weight : (c,) float64
-        What the pixels of each channel weigh: without sample weights the number of those that were not omitted.
-    mean, m2 : (c,) float64
-        Weighted mean, and weighted sum of the squared deviations from it.
-    low, high : (c,) float64
-        Extremes of the finite pixels of images whose weight is not 0.
-    omitted : int
-        NaN and infinite pixel values that were left out.
-    """
-
-    samples: int
-    pixels: int
-    weight: Vector
-    mean: Vector
-    m2: Vector
-    low: Vector
-    high: Vector
-    omitted: int = 0
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return len(self.mean)
-
-    @property
-    def variance(self) -> Vector:
-        """Weighted population variance of each channel, (c,) float64."""
-        return self.m2 / self.weight
-
-    def merge(self, other: WeightedTotals) -> WeightedTotals:
-        """Moments of the images of both, in float64, by Chan's formula.
-
-        Raises
-        ------
-        SourceError
-            The numbers of channels differ.
-        """
-        _check_equal("channels", self.channels, other.channels)
-        number = np.zeros(1, np.int64)
-        ours, theirs = (Nodes(number, m.mean[None], m.m2[None], m.weight[None]) for m in (self, other))
-        joined = join(ours, theirs, np.ones(1), np.ones(1))
-        return WeightedTotals(
-            self.samples + other.samples,
-            self.pixels + other.pixels,
-            self.weight + other.weight,
-            joined.mean[0],
-            joined.m2[0],
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-            self.omitted + other.omitted,
-        )
-
-    def withdraw(self, other: WeightedTotals) -> WeightedTotals:
-        """As :meth:`FloatTotals.withdraw`."""
-        _check_equal("channels", self.channels, other.channels)
-        samples, pixels = self.samples - other.samples, self.pixels - other.pixels
-        weight, omitted = self.weight - other.weight, self.omitted - other.omitted
-        _check_left(samples if (weight > 0).all() and omitted >= 0 else -1)
-        mean, m2 = _without(self, other, self.weight, other.weight)
-        return WeightedTotals(samples, pixels, weight, mean, m2, self.low, self.high, omitted)
-
-
-def _without(
-    whole: FloatTotals | WeightedTotals, part: FloatTotals | WeightedTotals, n_whole: Any, n_part: Any
-) -> tuple[Vector, Vector]:
-    """Mean and m2 of what is left: Chan's formula, solved for one of its parts."""
-    n_left = n_whole - n_part
-    mean = whole.mean + (whole.mean - part.mean) * (n_part / n_left)
-    between = (part.mean - mean) ** 2 * (n_left * (n_part / n_whole))
-    m2 = whole.m2 - part.m2 - between
-    if (m2 < -1e-9 * whole.m2).any():
-        _check_left(-1)
-    return mean, np.maximum(m2, 0.0)
-
-
-Moments = IntegerMoments | FloatTotals | WeightedTotals
 
 
 @dataclass(frozen=True, eq=False)
@@ -422,8 +261,8 @@ class FloatMoments:
         SourceError
             The images differ in size or channels, or a sample is in both.
         """
-        _check_equal("channels", len(self.low), len(other.low))
-        _check_equal("pixels per image", self.sample_pixels, other.sample_pixels)
+        check_equal("channels", len(self.low), len(other.low))
+        check_equal("pixels per image", self.sample_pixels, other.sample_pixels)
         both = {
             level: stack([side.levels[level] for side in (self, other) if level in side.levels])
             for level in sorted(self.levels.keys() | other.levels.keys())
@@ -453,7 +292,7 @@ class FloatMoments:
             No image was seen; pixels are NaN or infinite; or finite ones are so large that float64 cannot hold their
             squares.
         """
-        _check_any(self.samples)
+        check_any(self.samples)
         if self.first_bad is not None:
             raise SourceError(
                 f"{self.bad_elements} pixel values are NaN or infinite, the first of them in image {self.first_bad}: "
@@ -484,20 +323,4 @@ class FloatMoments:
         return WeightedTotals(self.samples, pixels, weight, root.mean[0], root.m2[0], low, high, self.bad_elements)
 
 
-def _check_left(samples: int) -> None:
-    """Raise unless some images are left after others were withdrawn."""
-    if samples <= 0:
-        raise SourceError(
-            "images can be withdrawn that are among those seen, and at least one must be left: "
-            + ("none is" if samples == 0 else "these cannot have been among them")
-        )
-
-
-def _check_equal(what: str, ours: int, theirs: int) -> None:
-    if ours != theirs:
-        raise SourceError(f"statistics of images with {ours} and with {theirs} {what} cannot be merged")
-
-
-def _check_any(samples: int) -> None:
-    if not samples:
-        raise SourceError("there are no images to take statistics of: fit needs at least one")
+Moments = IntegerMoments | FloatTotals | WeightedTotals

@@ -14,7 +14,7 @@ from daskaug.statistics.content import Content, Part
 from daskaug.statistics.histogram import Histogram
 from daskaug.statistics.moments import FloatMoments, IntegerMoments, Vector, is_exact
 from daskaug.statistics.state import Statistics
-from daskaug.statistics.whitening import Gram, gram_of, merge_grams, whitening_from_gram
+from daskaug.statistics.whitening import Gram, gram_of, merge_grams
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,11 @@ class Partial:
     def samples(self) -> int:
         """Number of images seen."""
         return self.moments.samples
+
+    @property
+    def gram_nbytes(self) -> int:
+        """Bytes of the Gram matrix, without which a partial takes a few kilobytes."""
+        return 0 if self.gram is None else 8 * self.gram.features**2
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ class StatisticsRecipe:
             return Partial(a.moments.merge(b.moments), gram, histogram, content)
         raise SourceError("partial statistics of integer and of float images cannot be merged")
 
-    def finalise(self, p: Partial, *, rescale: float | None = None, zca_epsilon: float = 1e-6) -> Statistics:
+    def finalise(self, p: Partial, *, rescale: float | None = None) -> Statistics:
         """Turn what is known into statistics.
 
         Parameters
@@ -183,10 +188,8 @@ class StatisticsRecipe:
         p : Partial
             Of all images.
         rescale : float, optional
-            Factor that images will be multiplied by before they are standardised: mean, standard deviation and
-            whitening are those of the rescaled images. None and 0 mean no rescaling, as in Keras.
-        zca_epsilon : float
-            ε of the whitening.
+            Factor that images will be multiplied by before they are standardised: mean and standard deviation are
+            those of the rescaled images. None and 0 mean no rescaling, as in Keras.
 
         Raises
         ------
@@ -194,15 +197,16 @@ class StatisticsRecipe:
             There are no images, or pixels are NaN or infinite.
         """
         totals = p.moments.finalise()
-        whitening = None
-        if p.gram is not None:
-            whitening = whitening_from_gram(
-                p.gram, totals.mean, self.image_shape, self.data_format, epsilon=zca_epsilon, rescale=rescale or 1.0
-            )
-        dtype = np.dtype(self.dtype).name
         seen: tuple[Part, ...] = ()
         if p.content is not None:
             seen = (Part(p.content, tuple(totals.low), tuple(totals.high)),)
         return Statistics(
-            self.image_shape, self.data_format, dtype, totals, rescale or None, whitening, p.histogram, seen
+            self.image_shape,
+            self.data_format,
+            np.dtype(self.dtype).name,
+            totals,
+            rescale or None,
+            histogram=p.histogram,
+            gram=p.gram,
+            seen=seen,
         )

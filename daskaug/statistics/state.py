@@ -14,20 +14,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskaug.errors import SourceError, StoreError
+from daskaug.errors import ConfigError, SourceError, StoreError
 from daskaug.statistics import archive, encoding, exports
 from daskaug.statistics.content import Content, Part, probe_of, probe_rows
 from daskaug.statistics.histogram import Histogram
-from daskaug.statistics.interval import Interval
-from daskaug.statistics.moments import FloatMoments, IntegerMoments, Moments, WeightedTotals, is_exact
-from daskaug.statistics.whitening import Whitening
+from daskaug.statistics.moments import FloatMoments, IntegerMoments, Moments
+from daskaug.statistics.numbers import Numbers
+from daskaug.statistics.totals import WeightedTotals
+from daskaug.statistics.whitening import (
+    Gram,
+    channel_moments,
+    components_of,
+    gram_of,
+    merge_grams,
+    whitening_from_gram,
+    withdraw_gram,
+)
 from daskaug.statistics.whitening.entries import save_directions
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Statistics:
+class Statistics(Numbers):
     """Statistics of a set of images: channel moments and, where asked for, ZCA whitening.
 
     Two objects are equal when every number in them is; which data the numbers are of (`seen`) is not compared.
@@ -48,6 +55,9 @@ class Statistics:
         For images that are rescaled and centred by `mean`.
     histogram : Histogram or None
         Exact counts of the values of the images as read, where they were asked for.
+    gram : IntegerGram or FloatGram or None
+        Second moments of all pairs of values of an image as read, (d, d), where they were kept: what whitening can be
+        computed from.
     seen : tuple of Part
         The data that the numbers are of; empty where nobody knows.
     range_is_bound : bool
@@ -63,127 +73,12 @@ class Statistics:
         The parts do not fit each other.
     """
 
-    image_shape: tuple[int, int, int]
-    data_format: str
-    dtype: str
-    moments: Moments
-    rescale: float | None = None
-    whitening: Whitening | None = None
-    histogram: Histogram | None = None
-    seen: tuple[Part, ...] = ()
-    range_is_bound: bool = False
-    is_complete: bool = True
-    interval: Interval | None = None
-
-    def __post_init__(self) -> None:
-        """Check that the parts fit each other."""
-        if self.data_format not in ("channels_last", "channels_first"):
-            raise SourceError(f"data_format must be 'channels_last' or 'channels_first', not {self.data_format!r}")
-        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
-            raise SourceError(f"image_shape must be three positive numbers, not {self.image_shape}")
-        exact, weighted = isinstance(self.moments, IntegerMoments), isinstance(self.moments, WeightedTotals)
-        if not weighted and is_exact(self.dtype) != exact:
-            raise SourceError(f"{type(self.moments).__name__} are not the moments of {self.dtype} images")
-        if self.moments.channels != self.channels:
-            raise SourceError(
-                f"images of shape {self.image_shape} ({self.data_format}) have {self.channels} channels, and the "
-                f"moments are of {self.moments.channels}"
-            )
-        if self.moments.samples < 1 or self.moments.pixels * self.channels != self.samples * math.prod(
-            self.image_shape
-        ):
-            raise SourceError(
-                f"{self.moments.samples} images of shape {self.image_shape} cannot have "
-                f"{self.moments.pixels} pixels in each channel"
-            )
-        if self.rescale is not None and not (np.isfinite(self.rescale) and self.rescale):
-            raise SourceError(f"rescale must be None or a finite number other than 0, not {self.rescale}")
-        if self.whitening is not None and self.whitening.features != math.prod(self.image_shape):
-            raise SourceError(
-                f"images of shape {self.image_shape} have {math.prod(self.image_shape)} values, and the whitening is "
-                f"for {self.whitening.features}"
-            )
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return self.image_shape[2 if self.data_format == "channels_last" else 0]
-
-    @property
-    def samples(self) -> int:
-        """Number of images."""
-        return self.moments.samples
-
-    @property
-    def pixels(self) -> int:
-        """Number of pixels in each channel, over all images."""
-        return self.moments.pixels
-
-    @functools.cached_property
-    def mean(self) -> Vector:
-        """Mean of each channel of the rescaled images, (c,) float64, read-only."""
-        return _readonly(self.moments.mean * self._factor)
-
-    @functools.cached_property
-    def std(self) -> Vector:
-        """Population standard deviation of each channel of the rescaled images, (c,) float64, read-only."""
-        return _readonly(np.sqrt(self.moments.variance) * abs(self._factor))
-
-    @property
-    def minimum(self) -> Vector:
-        """Smallest value of each channel of the images as read, (c,) float64."""
-        return np.array(self.moments.low, np.float64)
-
-    @property
-    def maximum(self) -> Vector:
-        """Largest value of each channel of the images as read, (c,) float64."""
-        return np.array(self.moments.high, np.float64)
-
-    @property
-    def mean_interval(self) -> Vector | None:
-        """Confidence interval (95 %) of `mean`, (c, 2) float64; None where all images were read."""
-        return None if self.interval is None else _around(self.mean, self.interval.mean * abs(self._factor))
-
-    @property
-    def std_interval(self) -> Vector | None:
-        """Confidence interval (95 %) of `std`, (c, 2) float64; None where all images were read."""
-        return None if self.interval is None else _around(self.std, self.interval.std * abs(self._factor))
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 of all numbers, 64 hexadecimal digits: the same on every machine, whatever file it came from."""
-        return archive.digest(*encoding.encode(replace(self, seen=())))
-
-    @property
-    def _factor(self) -> float:
-        return 1.0 if self.rescale is None else self.rescale
-
-    def __eq__(self, other: object) -> bool:
-        return self.digest == other.digest if isinstance(other, Statistics) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __repr__(self) -> str:
-        size = "×".join(map(str, self.image_shape))
-        parts = [f"{self.samples:,} images of {size} {self.dtype}, {self.data_format}"]
-        if self.rescale is not None:
-            parts.append(f"rescaled by {self.rescale:.6g}")
-        parts += [f"mean {_short(self.mean)}", f"std {_short(self.std)}"]
-        if self.whitening is not None:
-            rank, features = self.whitening.rank, self.whitening.features
-            parts.append(f"ZCA of rank {rank:,} in {features:,}, epsilon {self.whitening.epsilon:.6g}")
-        if self.range_is_bound:
-            parts.append("minimum and maximum are bounds")
-        if not self.is_complete:
-            parts.append("fitted on a part")
-        return f"Statistics({'; '.join(parts)})"
-
     def merge(self, other: Statistics) -> Statistics:
         """Statistics of the images of both: exact for integer images, in float64 for others; also ``a + b``.
 
-        Whitening and intervals cannot be merged and are dropped, the former with a warning; a histogram that only one
-        of them has is dropped too.
+        Whitening and intervals cannot be merged and are dropped, the former with a warning: from Gram matrices, which
+        are merged, :meth:`whiten` computes it again. A histogram or (with a warning) a Gram matrix that only one of
+        them has is dropped too.
 
         Raises
         ------
@@ -191,7 +86,7 @@ class Statistics:
             The images differ in shape, data format or dtype, or the rescaling differs.
         """
         self._check_alike(other, "merged")
-        self._warn_of_whitening(other)
+        self._warn_of_dropped(other)
         digests = {part.content.digest for part in self.seen}
         twice = [part for part in other.seen if part.content.digest in digests]
         if twice:
@@ -206,6 +101,7 @@ class Statistics:
             moments=_both("merge", self.moments, other.moments),
             whitening=None,
             histogram=None if ours is None or theirs is None else ours.merge(theirs),
+            gram=None if self.gram is None or other.gram is None else merge_grams(self.gram, other.gram),
             seen=tuple(sorted(seen, key=lambda part: part.content.digest)),
             range_is_bound=self.range_is_bound or other.range_is_bound,
             is_complete=self.is_complete and other.is_complete,
@@ -215,8 +111,9 @@ class Statistics:
     def withdraw(self, other: Statistics) -> Statistics:
         """Statistics without the images of `other`, which were merged into these or are some of them; also ``a - b``.
 
-        Counts, sums and the histogram of integer images are exact: ``a + b - b`` has those of ``a`` bit for bit. For
-        other images it is float64 arithmetic, and loses digits the less is left. Whitening is dropped with a warning.
+        Counts, sums, histogram and Gram matrix of integer images are exact: ``a + b - b`` has those of ``a`` bit for
+        bit. For other images it is float64 arithmetic, and loses digits the less is left. Whitening is dropped with a
+        warning, as by :meth:`merge`.
 
         The range is exact where a histogram tells it, where the data that were seen together are withdrawn together, or
         where the range of `other` lies within; otherwise it stays, as a bound (`range_is_bound`).
@@ -228,30 +125,93 @@ class Statistics:
             been among these; or none is left.
         """
         self._check_alike(other, "withdrawn")
-        self._warn_of_whitening(other)
+        self._warn_of_dropped(other)
         moments = _both("withdraw", self.moments, other.moments)
+        gram: Gram | None = None
+        if self.gram is not None and other.gram is not None:
+            gram = withdraw_gram(self.gram, other.gram)
         ours, theirs = self.histogram, other.histogram
         histogram = None if ours is None or theirs is None else ours.withdraw(theirs)
-        seen: tuple[Part, ...] = ()
+        seen = self._seen_without(other)
+        moments, bound = self._range_without(other, moments, histogram, seen)
+        return replace(
+            self,
+            moments=moments,
+            whitening=None,
+            histogram=histogram,
+            gram=gram,
+            seen=seen,
+            range_is_bound=bound,
+            interval=None,
+        )
+
+    def _seen_without(self, other: Statistics) -> tuple[Part, ...]:
+        """What was seen and is left, where everything that is withdrawn was seen by itself."""
+        if not other.seen or not all(part in self.seen for part in other.seen):
+            return ()
         left = list(self.seen)
-        if other.seen and all(part in left for part in other.seen):
-            for part in other.seen:
-                left.remove(part)
-            seen = tuple(left)
+        for part in other.seen:
+            left.remove(part)
+        return tuple(left)
+
+    def _range_without(
+        self, other: Statistics, moments: Moments, histogram: Histogram | None, seen: tuple[Part, ...]
+    ) -> tuple[Moments, bool]:
+        """The moments that are left with their range, and whether that is only a bound."""
+        if histogram is not None:
+            return _with_range(moments, *histogram.range()), False
+        if seen:
+            lows, highs = zip(*((part.low, part.high) for part in seen), strict=True)
+            return _with_range(moments, tuple(map(min, *lows, lows[0])), tuple(map(max, *highs, highs[0]))), False
         low, high = np.array(moments.low), np.array(moments.high)
         inside = (np.array(other.moments.low) > low).all() and (np.array(other.moments.high) < high).all()
-        bound = self.range_is_bound
-        if histogram is not None:
-            moments, bound = _with_range(moments, *histogram.range()), False
-        elif seen:
-            lows, highs = zip(*((part.low, part.high) for part in seen), strict=True)
-            moments = _with_range(moments, tuple(map(min, *lows, lows[0])), tuple(map(max, *highs, highs[0])))
-            bound = False
-        elif not inside:
-            bound = True
-        return replace(
-            self, moments=moments, whitening=None, histogram=histogram, seen=seen, range_is_bound=bound, interval=None
+        return moments, self.range_is_bound or not inside
+
+    def whiten(self, *, epsilon: float = 1e-6, components: float | None = None) -> Statistics:
+        """The same with ZCA whitening, computed from the Gram matrix that was kept; no image is read.
+
+        So images that were appended, or taken away, need no second look at the others.
+
+        Parameters
+        ----------
+        epsilon : float
+            Added to the singular values, as ``zca_epsilon`` of :class:`~daskaug.ImageDataGenerator`.
+        components : int or float, optional
+            How many directions are kept, as ``zca_components`` of its ``fit``; None: all.
+
+        Returns
+        -------
+        Statistics
+            Assigned to ``generator.statistics`` it is what the generator whitens with.
+
+        Raises
+        ------
+        ConfigError
+            There is no Gram matrix, or an argument cannot work.
+
+        Notes
+        -----
+        Takes four d × d matrices of float64 beside the one that is kept, and some 18 · d³ flops.
+        """
+        rank, fraction = components_of(components)
+        if not (isinstance(epsilon, float | int) and 0 <= epsilon < math.inf):
+            raise ConfigError(f"`epsilon` must be a finite number, 0 or more. Received: epsilon={epsilon!r}.")
+        if self.gram is None:
+            raise ConfigError(
+                "Whitening is computed from a Gram matrix, and these statistics have none. Fit with keep_gram=True, or "
+                "with zca_whitening=True on all images."
+            )
+        whitening = whitening_from_gram(
+            self.gram,
+            self.moments.mean,
+            self.image_shape,
+            self.data_format,
+            epsilon=epsilon,
+            rescale=self._factor,
+            rank=rank,
+            fraction=fraction,
         )
+        return replace(self, whitening=whitening)
 
     def update(self, x: Any) -> Statistics:
         """Statistics of these images and more; the same as merging with those of `x`.
@@ -304,6 +264,7 @@ class Statistics:
             self,
             moments=moments,
             histogram=histogram,
+            gram=None if self.gram is None else gram_of(block),
             seen=(part,),
             range_is_bound=False,
             is_complete=True,
@@ -350,17 +311,35 @@ class Statistics:
                 stacklevel=2,
             )
 
+    def _gram_agrees(self) -> bool:
+        """Whether the Gram matrix and the sums of the channels can be of the same images."""
+        if self.gram is None:
+            return True
+        mean, variance, scale = channel_moments(self.gram, self.image_shape, self.data_format)
+        mean_agrees = np.abs(mean - self.moments.mean) <= 1e-6 * scale
+        return bool((mean_agrees & (np.abs(variance - self.moments.variance) <= 1e-6 * scale**2)).all())
+
     def _check_alike(self, other: Statistics, verb: str) -> None:
         for name in ("image_shape", "data_format", "dtype", "rescale"):
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
                 raise SourceError(f"statistics can be {verb} when their {name} is the same: {ours} and {theirs} differ")
 
-    def _warn_of_whitening(self, other: Statistics) -> None:
+    def _warn_of_dropped(self, other: Statistics) -> None:
+        """Say what the combined statistics will lack, and how to have it."""
+        both = self.gram is not None and other.gram is not None
         if self.whitening is not None or other.whitening is not None:
+            way = "Call whiten() on them: they keep a Gram matrix"
+            if not both:
+                way = "Fit on all images to whiten, or fit each part with keep_gram=True: then they have whiten()"
             warnings.warn(
-                "ZCA whitening cannot be computed from the whitening of parts: the new statistics have none. "
-                "Fit on all images to whiten",
+                f"ZCA whitening cannot be computed from the whitening of parts: the new statistics have none. {way}",
+                stacklevel=3,
+            )
+        elif not both and (self.gram is not None or other.gram is not None):
+            warnings.warn(
+                "only one of the statistics has a Gram matrix, and the new ones have none. Fit both with "
+                "keep_gram=True to keep it",
                 stacklevel=3,
             )
 
@@ -400,9 +379,11 @@ class Statistics:
             ``zca_u`` (d, rank) and ``zca_scale`` (rank,), all float64 (`zca_u` of more than 64 MiB in float32 lies
             beside the file, in the Zarr array ``PATH.directions.zarr``), and ``header``, a string of JSON: the counts,
             for integer images the exact sums as decimal strings, and hashes of the data that were seen. With a
-            histogram there is also ``histogram`` (c, levels) int64, whose first column counts ``histogram_start``; for
-            images whose pixels do not count alike ``weight`` (c,); after stopping early ``interval_mean`` and
-            ``interval_std`` (c,), before rescaling.
+            histogram there is also ``histogram`` (c, levels) int64, whose first column counts ``histogram_start``; with
+            a Gram matrix ``gram`` (d, d), for integer images Σ (x − s)(x − s)ᵀ over the flattened images x, beside
+            ``gram_sums`` (d,), Σ (x − s), s the number ``gram_shift`` of the header, for others
+            Σ (x − m)(x − m)ᵀ beside ``gram_mean`` (d,), m; for images whose pixels do not count alike ``weight`` (c,);
+            after stopping early ``interval_mean`` and ``interval_std`` (c,), before rescaling.
         """
         save_directions(self.whitening, Path(path))
         archive.write(Path(path), *encoding.encode(self))
@@ -423,6 +404,7 @@ class Statistics:
             statistics = cls(**encoding.decode(header, arrays, Path(path)))
             # What can be computed from the rest must come out as it was read.
             agrees = archive.digest(*encoding.encode(statistics)) == archive.digest(header, arrays)
+            agrees = agrees and statistics._gram_agrees()
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             detail = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise StoreError(f"{path} is no complete statistics file: {detail}. Fit again or restore it") from error
@@ -446,18 +428,3 @@ def _with_range(moments: Moments, low: tuple[Any, ...], high: tuple[Any, ...]) -
     if isinstance(moments, IntegerMoments):
         return replace(moments, low=low, high=high)
     return replace(moments, low=np.array(low), high=np.array(high))
-
-
-def _around(centre: Vector, half_width: Vector) -> Vector:
-    return np.stack([centre - half_width, centre + half_width], axis=1)
-
-
-def _readonly(values: Vector) -> Vector:
-    values.flags.writeable = False
-    return values
-
-
-def _short(values: Any) -> str:
-    """Few enough digits of a few channels to read."""
-    shown = ", ".join(f"{value:.6g}" for value in values[:4])
-    return f"[{shown}{', …' if len(values) > 4 else ''}]"

@@ -5,12 +5,14 @@ from daskaug.statistics.whitening.gram import (
     FloatGram,
     Gram,
     IntegerGram,
-    check_gram,
+    channel_moments,
+    gram_nbytes,
     gram_of,
     merge_grams,
     whitening_from_gram,
+    withdraw_gram,
 )
-from daskaug.statistics.whitening.plan import WhiteningPlan, plan_whitening
+from daskaug.statistics.whitening.plan import WhiteningPlan, check_gram, components_of, plan_whitening
 from daskaug.statistics.whitening.samples import Centre
 
 __all__ = [
@@ -20,10 +22,14 @@ __all__ = [
     "IntegerGram",
     "Whitening",
     "WhiteningPlan",
+    "channel_moments",
     "check_gram",
+    "components_of",
+    "gram_nbytes",
     "gram_of",
     "merge_grams",
     "plan_whitening",
     "whitening_from_gram",
     "whitening_from_svd",
+    "withdraw_gram",
 ]

@@ -1,4 +1,4 @@
-"""Whitening as entries of a file of statistics."""
+"""Whitening, and the sums that it is computed from, as entries of a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug.statistics.whitening.factors import Whitening
+from daskaug.statistics.whitening.gram import FloatGram, Gram, IntegerGram
 
 
 def encode_whitening(whitening: Whitening) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -52,3 +53,19 @@ def save_directions(whitening: Whitening | None, path: str | Path) -> None:
 
     handle: Any = whitening.directions
     copy_beside(handle, path)
+
+
+def encode_gram(gram: Gram) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays; the number of images stands in the file anyway."""
+    if isinstance(gram, IntegerGram):
+        return {"gram_shift": gram.shift}, {"gram": gram.products, "gram_sums": gram.sums}
+    return {}, {"gram": gram.scatter, "gram_mean": gram.mean}
+
+
+def decode_gram(header: dict[str, Any], arrays: dict[str, NDArray[Any]], rows: int) -> Gram | None:
+    """Undo :func:`encode_gram`; None where the file has no Gram matrix."""
+    if "gram" not in arrays:
+        return None
+    if "gram_shift" in header:
+        return IntegerGram(rows, int(header["gram_shift"]), arrays["gram_sums"], arrays["gram"])
+    return FloatGram(rows, arrays["gram_mean"], arrays["gram"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from daskaug.errors import ConfigError
+from daskaug.statistics.whitening.gram import gram_nbytes
 from daskaug.statistics.whitening.sketch import POWER_PASSES
 from daskaug.transforms.whitening import allows_matrix, flops_of_applying, uses_factors
 
@@ -20,18 +21,22 @@ MEMORY_BUDGET = 8_000_000_000
 STORED_NBYTES = 64 * 2**20
 """Bytes in float32 above which directions are kept in a Zarr array."""
 
-DEFAULT_RANK = 256
-"""Directions that are kept by default where the (d, d) matrix is out of reach. Applying them takes 1,024 flops for
-each value of an image, some 6 times what augmenting it takes."""
+DEFAULT_RANK = 128
+"""Directions that are kept by default where the (d, d) matrix is out of reach. Applying them takes 512 flops for each
+value of an image, some 6 times what augmenting it takes."""
+
+APPLYING_LIMIT = 10.0
+"""Multiples of the time of augmenting from which the plan says that applying is slow."""
 
 FLOPS_PER_SECOND = 80e9
 """What one core of today does in float32 in a large matrix product; half of it in float64."""
 
-APPLIED_FLOPS_PER_SECOND = 50e9
-"""What one core does in float32 on batches of 32 images: the directions are larger than its cache."""
+APPLIED_FLOPS_PER_SECOND = 47e9
+"""What one core does in float32 on batches of 32 images of 224 × 224 × 3 values: measured for 64 to 256 directions,
+which are larger than its cache."""
 
-KERNEL_SECONDS = 3.3e-9
-"""Core-seconds that augmenting takes for each value of an image."""
+KERNEL_SECONDS = 1.75e-9
+"""Core-seconds that augmenting takes for each value of an image, with every option but whitening: measured."""
 
 BYTES_PER_SECOND = 1e9
 """What one core decodes of a compressed store."""
@@ -135,7 +140,6 @@ class WhiteningPlan:
         if self.fraction is not None:
             rank += f", as few as hold {self.fraction:.4g} of the variance"
         form = "factors" if uses_factors(self.features, self.rank) else "matrix"
-        slow = "" if self.applying <= 10 else "; zca_components=k with fewer directions makes that faster"
         place = " in a Zarr array" if self.is_stored else ""
         return (
             f"ZCA whitening of {self.samples:,} images with {self.features:,} values: {names[self.route]} "
@@ -143,8 +147,16 @@ class WhiteningPlan:
             f"{self.cost.flops:.1e} flops, about {_duration(self.seconds)} on {self.cores} cores; "
             f"{_size(self.cost.memory)} of memory at the peak, of {_size(self.budget)}. "
             f"Factors of {_size(self.factor_nbytes)}{place}, applied as {form} in about {self.applying:.1f} times "
-            f"what augmenting takes{slow}."
+            f"what augmenting takes{self._slowness}."
         )
+
+    @property
+    def _slowness(self) -> str:
+        """Where applying takes long: how few directions would be quick."""
+        if self.applying <= APPLYING_LIMIT:
+            return ""
+        quick = int(APPLYING_LIMIT * KERNEL_SECONDS * APPLIED_FLOPS_PER_SECOND / 4)
+        return f"; zca_components={quick} or fewer would take less than {APPLYING_LIMIT:.0f} times"
 
 
 @dataclass(frozen=True)
@@ -211,27 +223,14 @@ def plan_whitening(
         For bad arguments, and where no route (or not the one asked for) fits: with the numbers, and the call that
         would.
     """
-    rank, fraction = _components(components)
+    rank, fraction = components_of(components)
     if route is not None and route not in ROUTES:
         raise ConfigError(f"`zca_route` must be one of {', '.join(ROUTES)}, or None. Received: zca_route={route!r}.")
-    budget = MEMORY_BUDGET if budget is None else budget
-    if not isinstance(budget, int | np.integer) or isinstance(budget, bool) or budget < 1:
-        raise ConfigError(f"`memory_budget` must be a number of bytes, 1 or more. Received: memory_budget={budget!r}.")
-    problem = _Problem(samples, features, itemsize, is_8bit, rank, fraction, int(budget), max(1, cores))
+    problem = _Problem(samples, features, itemsize, is_8bit, rank, fraction, _checked_budget(budget), max(1, cores))
     costs = {"features": _features(problem), "samples": _samples(problem), "randomized": _randomized(problem)}
-    fitting = [name for name, cost in costs.items() if cost.memory <= budget]
-    exact = sorted((name for name in fitting if name != "randomized"), key=lambda name: costs[name].flops)
-    if route is not None:
-        chosen, reason = route, "asked for"
-    elif exact:
-        chosen, reason = exact[0], "exact, and " + ("the cheaper one" if len(exact) > 1 else "the one that fits")
-        slow, quick = costs[chosen].flops, costs["randomized"].flops
-        if rank is not None and "randomized" in fitting and slow > max(_ENOUGH_TO_SAVE, 10 * quick):
-            chosen, reason = "randomized", f"{slow / quick:.0f} times less work than an exact route"
-    else:
-        chosen, reason = "randomized", "neither exact route fits in memory"
+    chosen, reason = (route, "asked for") if route is not None else _cheapest(problem, costs)
     cost = costs[chosen]
-    if cost.memory > budget:
+    if cost.memory > problem.budget:
         raise ConfigError(_refusal(problem, costs, chosen, route))
     return WhiteningPlan(
         route=chosen,
@@ -247,8 +246,62 @@ def plan_whitening(
     )
 
 
-def _components(value: Any) -> tuple[int | None, float | None]:
-    """(rank, fraction)."""
+def check_gram(features: int, cores: int, budget: int | None = None) -> None:
+    """Refuse to keep a Gram matrix that does not fit, before any image is read.
+
+    Parameters
+    ----------
+    features : int
+        Length d = h · w · c of a flattened image.
+    cores : int
+        Threads that work side by side.
+    budget : int, optional
+        Bytes of memory, :data:`MEMORY_BUDGET` by default.
+
+    Raises
+    ------
+    ConfigError
+        It takes more, see :func:`gram_nbytes`.
+    """
+    budget, needed = _checked_budget(budget), gram_nbytes(features, cores)
+    if needed > budget:
+        largest = math.isqrt(budget // gram_nbytes(1, cores))
+        raise ConfigError(
+            f"`keep_gram` keeps a {features:,} × {features:,} matrix for images with {features:,} values each, "
+            f"{_size(_DOUBLE * features * features)}, and fitting takes some of them, {_size(needed)} in all; "
+            f"memory_budget is {_size(budget)}, enough for {largest:,} values (height × width × channels). Nothing was "
+            f"read. Fit without keep_gram, on smaller images or tiles, or with memory_budget={needed:_}."
+        )
+
+
+def _checked_budget(budget: Any) -> int:
+    if budget is None:
+        return MEMORY_BUDGET
+    if not isinstance(budget, int | np.integer) or isinstance(budget, bool) or budget < 1:
+        raise ConfigError(f"`memory_budget` must be a number of bytes, 1 or more. Received: memory_budget={budget!r}.")
+    return int(budget)
+
+
+def _cheapest(p: _Problem, costs: dict[str, Cost]) -> tuple[str, str]:
+    """The route to take, and why."""
+    fitting = [name for name, cost in costs.items() if cost.memory <= p.budget]
+    exact = sorted((name for name in fitting if name != "randomized"), key=lambda name: costs[name].flops)
+    if not exact:
+        return "randomized", "neither exact route fits in memory"
+    slow, quick = costs[exact[0]].flops, costs["randomized"].flops
+    if p.rank is not None and "randomized" in fitting and slow > max(_ENOUGH_TO_SAVE, 10 * quick):
+        return "randomized", f"{slow / quick:.0f} times less work than an exact route"
+    return exact[0], "exact, and " + ("the cheaper one" if len(exact) > 1 else "the one that fits")
+
+
+def components_of(value: Any) -> tuple[int | None, float | None]:
+    """(rank, share of the variance) that ``zca_components=`` asks for.
+
+    Raises
+    ------
+    ConfigError
+        It is neither.
+    """
     if value is None:
         return None, None
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1:
@@ -262,11 +315,8 @@ def _components(value: Any) -> tuple[int | None, float | None]:
 
 
 def _features(p: _Problem) -> Cost:
-    # While reading: the sum, a partial for each task in flight and in the window, the next sum. While decomposing:
-    # the products, the moment, and what LAPACK takes.
-    matrices = max(p.cores + 3, 5)
     products = p.samples * p.features**2 * (1.0 if p.is_8bit else 2.0)
-    return Cost(1, products + 18.0 * p.features**3, matrices * _DOUBLE * p.features**2)
+    return Cost(1, products + 18.0 * p.features**3, gram_nbytes(p.features, p.cores))
 
 
 def _samples(p: _Problem) -> Cost:
