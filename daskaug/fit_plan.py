@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from daskaug.errors import ConfigError, StoreError
 from daskaug.execution.executor import Executor
 from daskaug.execution.reducing import Running, Task
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
-from daskaug.planning.memory import DEFAULT_BUDGET, PassMemory, target_for
+from daskaug.planning.memory import DEFAULT_BUDGET, INTERPRETER_NBYTES, PassMemory, target_for
 from daskaug.planning.order import order_of_blocks
 from daskaug.sources.base import Source
 from daskaug.statistics import StatisticsRecipe, checkpoint
@@ -162,10 +163,37 @@ def most_of_gram(samples: int, row_nbytes: int, cores: int) -> int:
     return min(TARGET_NBYTES, max(fair, FEWEST_ROWS_OF_GRAM) * row_nbytes)
 
 
+def least_of_images(source: Source, rows: tuple[int, int], growth: float, executor: Executor) -> PassMemory:
+    """What the images take where each thread has the smallest block that can be read."""
+    chunk = min(source.decoded_rows, rows[1] - rows[0]) * source.row_nbytes
+    return PassMemory(chunk, math.ceil(chunk * growth), executor.threads_per_process)
+
+
 def blocks_of(
-    source: Source, rows: tuple[int, int], budget: int, growth: float, executor: Executor, most: int = TARGET_NBYTES
+    source: Source,
+    rows: tuple[int, int],
+    budget: int,
+    growth: float,
+    executor: Executor,
+    *,
+    most: int = TARGET_NBYTES,
+    sums: int = 0,
 ) -> Plan:
-    """Blocks of at most so many bytes within the budget: whole shards where they fit, otherwise whole chunks.
+    """Blocks within the budget: whole shards where they fit, otherwise whole chunks.
+
+    Parameters
+    ----------
+    source : Source
+    rows : (start, stop)
+    budget : int
+        Bytes of one process.
+    growth : float
+        Bytes of what a block is transformed to, relative to its own.
+    executor : Executor
+    most : int
+        Bytes of a block, however large the budget is.
+    sums : int
+        Bytes of the budget that are for something else than blocks.
 
     Raises
     ------
@@ -173,7 +201,7 @@ def blocks_of(
         Not even one chunk for each thread fits.
     """
     threads = executor.threads_per_process
-    target = target_for(budget, threads, growth)
+    target = max(0, target_for(budget - sums, threads, growth))
     plan = source.plan(*rows, min(most, target))
     if len(plan[0]) * source.row_nbytes <= target:
         return plan
@@ -181,10 +209,11 @@ def blocks_of(
         plan = plan_blocks(rows, source.decoded_rows, source.row_nbytes, target_nbytes=min(most, target))
     chunk = len(plan[0]) * source.row_nbytes
     if chunk > target:
-        needed = PassMemory(chunk, int(chunk * growth), threads).nbytes
+        needed = PassMemory(chunk, int(chunk * growth), threads).nbytes + sums
+        beside = f", beside {sums:,} for the sums of whitening," if sums else ""
         raise ConfigError(
-            f"`memory_budget` is {budget:,} bytes per process, and {threads} threads that each hold a "
-            f"chunk of {len(plan[0]):,} images of {source.locator} ({chunk:,} bytes decoded) need {needed:,}. Pass "
+            f"`memory_budget` is {budget:,} bytes per process, and {threads} threads that each hold a chunk of "
+            f"{len(plan[0]):,} images of {source.locator} ({chunk:,} bytes decoded){beside} need {needed:,}. Pass "
             f"memory_budget={needed}, use fewer threads per process, or store smaller chunks."
         )
     return plan
@@ -231,6 +260,14 @@ class FitPlan:
     gram_nbytes: int = 0
     whitening: WhiteningPlan | None = None
 
+    @property
+    def peak_nbytes(self) -> int:
+        """Expected peak of a process, over all passes."""
+        if self.whitening is None:
+            return self.memory.peak_nbytes + self.gram_nbytes
+        first = self.memory.peak_nbytes + self.whitening.memory_of_first_pass
+        return max(first, INTERPRETER_NBYTES + self.whitening.memory_of_later_passes)
+
     def __str__(self) -> str:
         known = f", of which a checkpoint knows {self.covered:,}" if self.covered else ""
         beside = f"\nGram      {self.gram_nbytes / 1e6:,.1f} MB beside the blocks" if self.gram_nbytes else ""
@@ -240,7 +277,7 @@ class FitPlan:
             f"blocks    {self.blocks:,} of up to {self.memory.block_nbytes / 1e6:,.1f} MB, {self.order}\n"
             f"tasks     at most {self.window} at a time, on {self.runs_on}\n"
             f"memory    up to {self.memory.nbytes / 1e6:,.0f} MB of blocks per process (budget "
-            f"{self.memory_budget / 1e6:,.0f} MB), peak about {self.memory.peak_nbytes / 1e6:,.0f} MB"
+            f"{self.memory_budget / 1e6:,.0f} MB), peak about {self.peak_nbytes / 1e6:,.0f} MB"
             f"{beside}"
         )
 

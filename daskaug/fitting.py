@@ -23,6 +23,7 @@ from daskaug.fit_plan import (
     blocks_of,
     contract_of,
     growth_of,
+    least_of_images,
     most_of_gram,
     only_rescales,
 )
@@ -152,7 +153,11 @@ class _Job:
         images = Images(source, rows, ids, rounds if augment else 1, np.dtype(dtype))
         if options.keep_gram:
             check_gram(images.features, executor.parallelism, options.memory_budget)
-        whitening = WhiteningFit.of(zca, config, images, executor, keep_gram=options.keep_gram)
+        growth = growth_of(source, config) if _transforms(config, augment) else 0.0
+        least = least_of_images(source, rows, growth, executor)
+        whitening = WhiteningFit.of(
+            zca, config, images, executor, keep_gram=options.keep_gram, images_nbytes=least.nbytes
+        )
         if whitening is not None and options.checkpoint is not None:
             whitening.refuse_checkpoint()
         recipe = StatisticsRecipe(
@@ -165,11 +170,10 @@ class _Job:
             weighted=options.sample_weight is not None,
         )
         most = most_of_gram(len(images), source.row_nbytes, executor.parallelism) if recipe.gram else TARGET_NBYTES
-        if whitening is None:
-            growth = growth_of(source, config) if _transforms(config, augment) else 0.0
-            blocks = blocks_of(source, rows, options.budget, growth, executor, most)
-        else:  # the budget is for the whitening
-            blocks = source.plan(*rows, most)
+        budget, sums = options.budget, 0
+        if whitening is not None:
+            budget, sums = whitening.plan.budget, whitening.plan.memory_of_first_pass
+        blocks = blocks_of(source, rows, budget, growth, executor, most=most, sums=sums)
         work = Work(source, rows, ids, images.rounds, options.sample_weight, blocks)
         return cls(work, recipe, whitening, config, augment, options, executor)
 
@@ -330,7 +334,7 @@ def plan_fit(
         nbytes=job.samples * source.row_nbytes,
         window=job.window,
         memory=PassMemory(block, int(block * growth), executor.threads_per_process),
-        memory_budget=options.budget,
+        memory_budget=options.budget if job.whitening is None else job.whitening.plan.budget,
         order="in their order" if options.tolerance is None else "in random order until the interval is narrow enough",
         runs_on=executor.description,
         covered=0 if written is None else len(Coverage(written["covered"])),

@@ -77,7 +77,7 @@ class Fits(Flows):
             which depend on the number of cores.
         memory_budget : int, optional
             Bytes that the blocks in work may take in each process, 2 GiB by default; with `zca_whitening` or
-            `keep_gram`, what these may take beside the blocks, 8 GB by default.
+            `keep_gram`, what these take as well, 8 GB by default.
         progress : callable, optional
             Called as ``progress(images done, images in all)`` after each block.
         monitor : callable, optional

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from daskaug.execution import Executor, run_ordered
 from daskaug.sources import BlockReader, Source
+from daskaug.statistics.whitening.plan import PASS_NBYTES
+from daskaug.statistics.whitening.samples import BAND_FEATURES
 from daskaug.transforms.block import BlockTransform
-
-PASS_NBYTES = 128 * 2**20
-"""Bytes of the images that a task of a pass reads: its result is large, so there should be few of them."""
 
 FEWEST_ROWS = 64
 """Images below which adding up the results would take longer than computing them."""
@@ -51,6 +50,8 @@ class Images:
         Of what is fitted on.
     transform : BlockTransform or None
         What is done to the images first.
+    memory : int
+        Bytes that the images of all tasks may take in a pass.
     """
 
     source: Source
@@ -59,6 +60,7 @@ class Images:
     rounds: int
     dtype: np.dtype[Any]
     transform: BlockTransform | None = None
+    memory: int = 0
 
     def __len__(self) -> int:
         return (self.rows[1] - self.rows[0]) * self.rounds
@@ -82,8 +84,11 @@ class Images:
     def stretches(self, executor: Executor) -> list[Rows]:
         """All of them, cut for one pass: few enough for a task that everybody has something to do."""
         fair = -(-len(self) // (2 * executor.parallelism))
-        most = PASS_NBYTES // (self.features * self.dtype.itemsize)
-        return self.cut(max(1, min(most, max(fair, FEWEST_ROWS))))
+        growth = 0.0 if self.transform is None else self.dtype.itemsize / self.source.dtype.itemsize
+        # An image as it is read and decoded, what it is transformed to, and a band of it in floats.
+        row = 2 * self.source.row_nbytes * (1 + growth) + np.dtype(np.float64).itemsize * BAND_FEATURES
+        most = min(self.memory // (executor.parallelism * row), PASS_NBYTES // self.source.row_nbytes)
+        return self.cut(max(1, min(int(most), max(fair, FEWEST_ROWS))))
 
     def reader(self, rows: Rows) -> BlockReader:
         """What a task needs for some of them."""

@@ -104,9 +104,16 @@ class WhiteningFit:
 
     @classmethod
     def of(
-        cls, options: WhiteningOptions, config: Config, images: Images, executor: Executor, *, keep_gram: bool = False
+        cls,
+        options: WhiteningOptions,
+        config: Config,
+        images: Images,
+        executor: Executor,
+        *,
+        keep_gram: bool = False,
+        images_nbytes: int = 0,
     ) -> WhiteningFit | None:
-        """Plan it; None where this configuration has none, or Keras' own.
+        """Plan it, beside images that take so many bytes; None where this configuration has none, or Keras' own.
 
         Raises
         ------
@@ -131,6 +138,7 @@ class WhiteningFit:
             route=options.route,
             components=options.components,
             budget=options.budget,
+            images=images_nbytes,
         )
         if options.store is not None:
             from daskaug.statistics.whitening.stored import check_place
@@ -148,7 +156,7 @@ class WhiteningFit:
         """
         if self.plan.route == "features":
             return
-        needed = gram_nbytes(self.plan.features, self.plan.cores)
+        needed = gram_nbytes(self.plan.features, self.plan.cores) + self.plan.images
         size = f"{self.plan.features:,} × {self.plan.features:,}"
         way = "pass zca_route='features'"
         if needed > self.plan.budget:
@@ -157,7 +165,7 @@ class WhiteningFit:
             f"`checkpoint` keeps the sums of zca_route='features', one pass over the images, and zca_route="
             f"{self.plan.route!r} is to be taken ({self.plan.reason}), whose {self.plan.cost.passes} passes begin "
             f"anew when they are interrupted. Nothing was read. To be able to go on, {way}: its sums are matrices of "
-            f"{size}, {needed / 1e9:,.2f} GB of them at the peak. Otherwise fit without checkpoint."
+            f"{size}, {needed / 1e9:,.2f} GB at the peak. Otherwise fit without checkpoint."
         )
 
     def finish(
@@ -186,7 +194,7 @@ class WhiteningFit:
         plan, moments = self.plan, statistics.moments
         finish = Finish(self.config.zca_epsilon, statistics.rescale or 1.0, self.store)
         centre = Centre(moments.mean, statistics.image_shape, statistics.data_format)
-        images = dataclasses.replace(self.images, transform=transform)
+        images = dataclasses.replace(self.images, transform=transform, memory=plan.memory_for_images)
         count = Count(progress, len(images), plan.cost.passes)
         if plan.route == "features":
             whitened = statistics.whiten(epsilon=finish.epsilon, components=plan.fraction or plan.rank)

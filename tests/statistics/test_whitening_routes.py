@@ -167,7 +167,16 @@ def test_the_plan_is_announced_before_the_work(small_tiles, caplog):
     with caplog.at_level(logging.INFO, "daskaug"):
         ImageDataGenerator(**OPTIONS).fit(small_tiles[:300])
     announced = caplog.messages[0]
-    for part in ("300 images", "192 values", "rank at most 192", "1 passes", "flops", "about", "memory", "applied as"):
+    for part in (
+        "300 images",
+        "192 values",
+        "rank at most 192",
+        "1 pass over",
+        "flops",
+        "about",
+        "memory",
+        "applied as",
+    ):
         assert part in announced
     assert announced == str(ImageDataGenerator(**OPTIONS).plan_zca(small_tiles[:300]))
 

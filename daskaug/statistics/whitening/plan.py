@@ -41,6 +41,9 @@ KERNEL_SECONDS = 1.75e-9
 BYTES_PER_SECOND = 1e9
 """What one core decodes of a compressed store."""
 
+PASS_NBYTES = 128 * 2**20
+"""Bytes of the images that a task of a later pass reads: its result is large, so there should be few of them."""
+
 _ENOUGH_TO_SAVE = 1e13  # flops: an exact route that takes minutes gives way to one that takes a tenth of it
 _DOUBLE = 8
 
@@ -93,6 +96,8 @@ class WhiteningPlan:
     cores : int
     budget : int
         Bytes that the fit may take.
+    images : int
+        How many of them the images take at least that are being read.
     reason : str
         Why this route, for people.
     """
@@ -106,12 +111,29 @@ class WhiteningPlan:
     itemsize: int
     cores: int
     budget: int
+    images: int
     reason: str
 
     @property
     def nbytes(self) -> int:
         """Decoded bytes that will be read, over all passes."""
         return self.cost.passes * self.samples * self.features * self.itemsize
+
+    @property
+    def memory_for_images(self) -> int:
+        """Bytes that are left for the images of the later passes."""
+        return max(0, self.budget - self.cost.memory)
+
+    @property
+    def memory_of_later_passes(self) -> int:
+        """Bytes that they take with their images, 0 where there are none."""
+        images = min(self.memory_for_images, 2 * self.cores * PASS_NBYTES)
+        return 0 if self.route == "features" else self.cost.memory + images
+
+    @property
+    def memory_of_first_pass(self) -> int:
+        """Bytes that the first pass takes beside its blocks: the products of features are summed in it."""
+        return self.cost.memory if self.route == "features" else 0
 
     @property
     def seconds(self) -> float:
@@ -136,6 +158,7 @@ class WhiteningPlan:
 
     def __str__(self) -> str:
         names = {"features": "feature-space Gram", "samples": "sample-space Gram", "randomized": "randomised"}
+        passes = "1 pass" if self.cost.passes == 1 else f"{self.cost.passes} passes"
         rank = f"rank at most {self.rank:,} of {min(self.samples, self.features):,}"
         if self.fraction is not None:
             rank += f", as few as hold {self.fraction:.4g} of the variance"
@@ -143,7 +166,7 @@ class WhiteningPlan:
         place = " in a Zarr array" if self.is_stored else ""
         return (
             f"ZCA whitening of {self.samples:,} images with {self.features:,} values: {names[self.route]} "
-            f"({self.reason}); {rank}; {self.cost.passes} passes over the images, {_size(self.nbytes)} read; "
+            f"({self.reason}); {rank}; {passes} over the images, {_size(self.nbytes)} read; "
             f"{self.cost.flops:.1e} flops, about {_duration(self.seconds)} on {self.cores} cores; "
             f"{_size(self.cost.memory)} of memory at the peak, of {_size(self.budget)}. "
             f"Factors of {_size(self.factor_nbytes)}{place}, applied as {form} in about {self.applying:.1f} times "
@@ -171,6 +194,12 @@ class _Problem:
     fraction: float | None
     budget: int
     cores: int
+    images: int
+
+    @property
+    def room(self) -> int:
+        """Bytes of the budget beside the images."""
+        return max(0, self.budget - self.images)
 
     @property
     def most(self) -> int:
@@ -193,6 +222,7 @@ def plan_whitening(
     route: str | None = None,
     components: float | None = None,
     budget: int | None = None,
+    images: int = 0,
 ) -> WhiteningPlan:
     """Choose the cheapest route that fits in memory.
 
@@ -216,6 +246,8 @@ def plan_whitening(
         where a d × d matrix could be made, else the strongest :data:`DEFAULT_RANK`.
     budget : int, optional
         Bytes of memory, :data:`MEMORY_BUDGET` by default.
+    images : int
+        How many of them the images that are being read take at least.
 
     Raises
     ------
@@ -226,11 +258,12 @@ def plan_whitening(
     rank, fraction = components_of(components)
     if route is not None and route not in ROUTES:
         raise ConfigError(f"`zca_route` must be one of {', '.join(ROUTES)}, or None. Received: zca_route={route!r}.")
-    problem = _Problem(samples, features, itemsize, is_8bit, rank, fraction, _checked_budget(budget), max(1, cores))
+    budget = _checked_budget(budget)
+    problem = _Problem(samples, features, itemsize, is_8bit, rank, fraction, budget, max(1, cores), images)
     costs = {"features": _features(problem), "samples": _samples(problem), "randomized": _randomized(problem)}
     chosen, reason = (route, "asked for") if route is not None else _cheapest(problem, costs)
     cost = costs[chosen]
-    if cost.memory > problem.budget:
+    if cost.memory > problem.room:
         raise ConfigError(_refusal(problem, costs, chosen, route))
     return WhiteningPlan(
         route=chosen,
@@ -242,6 +275,7 @@ def plan_whitening(
         itemsize=itemsize,
         cores=problem.cores,
         budget=problem.budget,
+        images=images,
         reason=reason,
     )
 
@@ -284,7 +318,7 @@ def _checked_budget(budget: Any) -> int:
 
 def _cheapest(p: _Problem, costs: dict[str, Cost]) -> tuple[str, str]:
     """The route to take, and why."""
-    fitting = [name for name, cost in costs.items() if cost.memory <= p.budget]
+    fitting = [name for name, cost in costs.items() if cost.memory <= p.room]
     exact = sorted((name for name in fitting if name != "randomized"), key=lambda name: costs[name].flops)
     if not exact:
         return "randomized", "neither exact route fits in memory"
@@ -326,7 +360,7 @@ def _samples(p: _Problem) -> Cost:
     fixed = 2 * square
     # A task holds two tiles of images, their products twice over, and a band of both in floats.
     row = 2 * d * p.itemsize + 2 * 4 * 1024 * (1 if p.is_8bit else 8)
-    room = max(p.budget - fixed, 0) / in_flight
+    room = max(p.room - fixed, 0) / in_flight
     tile = int((math.sqrt(row * row + 4 * 16 * room) - row) / 32)
     tiles = max(1, -(-n // max(tile, 1)))
     while tiles > 1 or n >= 512:  # and enough of them for everybody
@@ -339,7 +373,7 @@ def _samples(p: _Problem) -> Cost:
     weights = 2 * _DOUBLE * n * k
     parts = (in_flight + 2) * _DOUBLE * d * k
     kept = 0 if 4 * d * k > STORED_NBYTES else _DOUBLE * d * k
-    slabs = max(1, -(-parts // max(p.budget - weights - kept, 1)))
+    slabs = max(1, -(-parts // max(p.room - weights - kept, 1)))
     assembling = weights + kept + parts // slabs
     flops = n * n * d * (1.0 if p.is_8bit else 2.0) + 18.0 * n**3 + 4.0 * n * d * k + 8.0 * n * n * k
     # Products, vectors and what LAPACK takes.
@@ -378,17 +412,18 @@ def _refusal(p: _Problem, costs: dict[str, Cost], chosen: str, asked: str | None
     needs = ", ".join(f"{name} {_size(cost.memory)}" for name, cost in costs.items())
     wanted = f"zca_route={asked!r} does not fit" if asked else "no route fits"
     ways = []
-    fits = [name for name in ROUTES if costs[name].memory <= p.budget]
+    fits = [name for name in ROUTES if costs[name].memory <= p.room]
     if asked and fits:
         ways.append(f"fit(..., zca_route={fits[0]!r})")
     smaller = _largest_rank(p, chosen)
     if smaller:
         ways.append(f"fit(..., zca_components={smaller}{f', zca_route={asked!r}' if asked else ''})")
     least = min(costs.values(), key=lambda cost: cost.memory) if asked is None else costs[chosen]
-    ways.append(f"fit(..., memory_budget={math.ceil(least.memory / 1e6) * 1_000_000:_})")
+    ways.append(f"fit(..., memory_budget={math.ceil((least.memory + p.images) / 1e6) * 1_000_000:_})")
+    beside = f" (beside {_size(p.images)} of images)" if p.images >= 1e5 else ""
     return (
         f"zca_whitening of {p.samples:,} images with {p.features:,} values each: {wanted} in a memory_budget of "
-        f"{_size(p.budget)}; they take: {needs}. Nothing was read. This would work: {', or '.join(ways)}."
+        f"{_size(p.budget)}; they take{beside}: {needs}. Nothing was read. This would work: {', or '.join(ways)}."
     )
 
 
@@ -399,8 +434,8 @@ def _largest_rank(p: _Problem, route: str) -> int:
     low, high = 0, p.kept(capped=True)
     while low < high:
         middle = (low + high + 1) // 2
-        trial = _Problem(p.samples, p.features, p.itemsize, p.is_8bit, middle, None, p.budget, p.cores)
-        low, high = (middle, high) if _randomized(trial).memory <= p.budget else (low, middle - 1)
+        trial = _Problem(p.samples, p.features, p.itemsize, p.is_8bit, middle, None, p.budget, p.cores, p.images)
+        low, high = (middle, high) if _randomized(trial).memory <= p.room else (low, middle - 1)
     return low
 
 

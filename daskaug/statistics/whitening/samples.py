@@ -74,9 +74,13 @@ def products_of_samples(a: NDArray[Any], b: NDArray[Any] | None, centre: Centre)
     products = np.zeros((len(flat), len(flat if other is None else other)))
     for start in range(0, flat.shape[1], BAND_FEATURES):
         band = slice(start, start + BAND_FEATURES)
-        left = flat[:, band].astype(np.float64) - mean[band]
+        left = flat[:, band].astype(np.float64)
+        left -= mean[band]
         # NumPy sees that both factors are one array and computes half of the product (BLAS syrk).
-        right = left if other is None else other[:, band].astype(np.float64) - mean[band]
+        right = left
+        if other is not None:
+            right = other[:, band].astype(np.float64)
+            right -= mean[band]
         products += left @ right.T
     return products
 
@@ -187,5 +191,7 @@ def weighted_images(block: NDArray[Any], weights: Matrix, centre: Centre, featur
     out = np.empty((flat.shape[1], weights.shape[1]))
     for start in range(0, flat.shape[1], BAND_FEATURES):
         band = slice(start, start + BAND_FEATURES)
-        out[band] = (flat[:, band].astype(np.float64) - mean[band]).T @ weights
+        centred = flat[:, band].astype(np.float64)
+        centred -= mean[band]
+        out[band] = centred.T @ weights
     return out

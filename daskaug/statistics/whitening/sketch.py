@@ -108,12 +108,14 @@ def apply_to_basis(block: NDArray[Any], basis: NDArray[Any], centre: Centre, *, 
     coordinates = np.zeros((len(flat), basis.shape[1]), inner)
     bands = [slice(start, start + BAND_FEATURES) for start in range(0, flat.shape[1], BAND_FEATURES)]
     for band in bands:
-        centred = flat[:, band].astype(inner) - mean[band].astype(inner)
+        centred = flat[:, band].astype(inner)
+        centred -= mean[band].astype(inner)
         coordinates += centred @ basis[band].astype(inner, copy=False)
     rounded = coordinates.astype(dtype, copy=False)
     moved = np.empty(basis.shape, dtype)
     for band in bands:
-        centred = flat[:, band].astype(dtype) - mean[band].astype(dtype)
+        centred = flat[:, band].astype(dtype)
+        centred -= mean[band].astype(dtype)
         moved[band] = centred.T @ rounded
     return Applied(moved, coordinates.T @ coordinates if last else None)
 
