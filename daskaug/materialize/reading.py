@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import IncompleteStoreError, NotFittedError, StoreError
-from daskaug.execution import Pending
-from daskaug.iterators import Columns, Masks, SourceIterator
+from daskaug.iterators import BatchIterator, Columns, Masks, SourceIterator
 from daskaug.materialize.layout import DIGEST, EXTRA, FORMAT_VERSION, MANIFEST, STATISTICS, STORED_STATISTICS
 from daskaug.planning.order import Shuffle
 from daskaug.sources import Source, open_images
@@ -27,9 +26,12 @@ class MaterializedIterator(SourceIterator):
         super().__init__(source, transform, columns, **options)
         self._copies = copies
 
-    def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
+    def _rows_read(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         n = self.source.shape[0] // self._copies
-        return super()._submit(rows + n * (epoch % self._copies), epoch)
+        return rows + n * (epoch % self._copies)
+
+    def _take_seed(self, seed: int) -> None:
+        BatchIterator._take_seed(self, seed)  # of the order alone: the pixels are made already
 
 
 class MaterializedStore:
@@ -92,6 +94,9 @@ class MaterializedStore:
         preprocessing_function: Any = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
+        shard: tuple[int, int] | None = None,
+        drop_last: bool = False,
+        with_ids: bool = False,
     ) -> MaterializedIterator:
         """Batches for training; images are standardised with the stored statistics unless they already are.
 
@@ -106,6 +111,8 @@ class MaterializedStore:
             To standardise with, in place of the stored ones.
         preprocessing_function : callable, optional
             The generator's, where it cannot be imported by its name.
+        shard, drop_last, with_ids
+            As in :meth:`daskaug.ImageDataGenerator.flow`.
 
         Returns
         -------
@@ -133,7 +140,7 @@ class MaterializedStore:
             )
         transform = BlockTransform(config, fitted, self._contract["seed"], augment=False, standardize=standardizes)
         columns = Columns(
-            ids=np.tile(self._required("sample_id"), self.epochs),
+            ids=self._required("sample_id"),
             y=self.labels,
             sample_weight=self.sample_weight,
             extras=self._extras(),
@@ -150,6 +157,9 @@ class MaterializedStore:
             seed_used=seed_used,
             dtype=config.dtype,
             masks=None if self.masks is None else Masks(self.masks),
+            shard=shard,
+            drop_last=drop_last,
+            with_ids=with_ids,
         )
 
     def _column(self, name: str) -> NDArray[Any] | None:

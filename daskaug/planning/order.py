@@ -131,6 +131,23 @@ class Order:
         return rows[np.argsort(lots, kind="stable")]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChosenOrder:
+    """An order that somebody else has chosen.
+
+    Attributes
+    ----------
+    chosen : (n,) int64
+        Rows, as they are visited.
+    """
+
+    chosen: NDArray[np.int64]
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """See :meth:`Order.rows`."""
+        return self.chosen[first:last]
+
+
 def split_rows(n: int, validation_split: float, subset: str | None) -> tuple[int, int]:
     """The rows of a subset: the first part of the data is for validation, as in Keras.
 
