@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,14 +13,31 @@ from numpy.typing import NDArray
 
 from daskaug import seeding
 from daskaug.config import Config
-from daskaug.execution import current_executor, run_ordered
-from daskaug.sources.base import BlockReader, Source
-from daskaug.statistics import Statistics, StatisticsRecipe, check_gram, whitening_from_svd
+from daskaug.execution import Executor, current_executor, run_ordered
+from daskaug.execution.reducing import Pass, Task, reduce_blocks
+from daskaug.fit_plan import (
+    FitOptions,
+    FitPlan,
+    Work,
+    before_statistics,
+    blocks_of,
+    contract_of,
+    growth_of,
+    least_of_images,
+    most_of_gram,
+    only_rescales,
+)
+from daskaug.planning.blocks import TARGET_NBYTES
+from daskaug.planning.coverage import Coverage
+from daskaug.planning.memory import PassMemory
+from daskaug.sources.base import Source
+from daskaug.statistics import Content, Statistics, StatisticsRecipe, Whitening, checkpoint, whitening_from_svd
+from daskaug.statistics.whitening import check_gram, gram_nbytes
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws
+from daskaug.whitening_fit import Images, WhiteningFit, WhiteningOptions
 
-GRAM_BUDGET = 4 * 2**30
-"""Bytes that the matrices of the feature-space route of ZCA may take."""
+log = logging.getLogger("daskaug")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,12 +51,22 @@ class _Reduce:
     def uses_blas(self) -> bool:
         return self.recipe.gram
 
-    def __call__(self, block: NDArray[Any], start: int, ids: NDArray[Any], epoch: int, draws: Draws | None) -> Any:
+    def __call__(
+        self,
+        block: NDArray[Any],
+        start: int,
+        ids: NDArray[Any],
+        epoch: int,
+        draws: Draws | None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> Any:
+        # Each row once, as it is stored; samples of the first epoch are numbered like the rows.
+        content = Content.partial(block, start) if epoch == 0 else None
         if self.transform is not None:
             if self.transform.config.compat == "keras":
                 block = _rescaled_first(block, self.transform.config)
             block = self.transform(block, ids, epoch, draws=draws)
-        return self.recipe.partial(block, start)
+        return dataclasses.replace(self.recipe.partial(block, start, weights), content=content)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +77,7 @@ class _Collect:
     transform: BlockTransform | None
 
     def __call__(
-        self, block: NDArray[Any], start: int, ids: NDArray[Any], epoch: int, draws: Draws | None
+        self, block: NDArray[Any], start: int, ids: NDArray[Any], epoch: int, draws: Draws | None, *_: Any
     ) -> NDArray[Any]:
         block = _rescaled_first(block, self.config)
         return block if self.transform is None else self.transform(block, ids, epoch, draws=draws)
@@ -71,6 +100,159 @@ class TransformFactory(Protocol):
         """What is done to the images."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Job:
+    """A fit, planned: what :func:`plan_fit` tells and :func:`fit_statistics` does.
+
+    Attributes
+    ----------
+    work : Work
+        The blocks of the first pass.
+    recipe : StatisticsRecipe
+    whitening : WhiteningFit or None
+        The passes after it.
+    config : Config
+    augment : bool
+    options : FitOptions
+        Checked.
+    executor : Executor
+    """
+
+    work: Work
+    recipe: StatisticsRecipe
+    whitening: WhiteningFit | None
+    config: Config
+    augment: bool
+    options: FitOptions
+    executor: Executor
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        config: Config,
+        rows: tuple[int, int],
+        ids: Any,
+        rounds: int,
+        augment: bool,
+        options: FitOptions,
+        zca: WhiteningOptions,
+    ) -> _Job:
+        """Plan a fit; nothing is read.
+
+        Raises
+        ------
+        ConfigError
+            For what cannot be combined, and what does not fit in memory.
+        StoreError
+            Where the place for the whitening holds something else.
+        """
+        options = options.check(config, source.shape[0], augment)
+        executor = current_executor()
+        dtype = before_statistics(config).dtype if _transforms(config, augment) else source.dtype.name
+        images = Images(source, rows, ids, rounds if augment else 1, np.dtype(dtype))
+        if options.keep_gram:
+            check_gram(images.features, executor.parallelism, options.memory_budget)
+        growth = growth_of(source, config) if _transforms(config, augment) else 0.0
+        least = least_of_images(source, rows, growth, executor)
+        whitening = WhiteningFit.of(
+            zca, config, images, executor, keep_gram=options.keep_gram, images_nbytes=least.nbytes
+        )
+        if whitening is not None and options.checkpoint is not None:
+            whitening.refuse_checkpoint()
+        recipe = StatisticsRecipe(
+            image_shape=source.shape[1:],
+            data_format=config.data_format,
+            dtype=dtype,
+            gram=options.keep_gram or (whitening is not None and whitening.plan.route == "features"),
+            histogram=options.histogram,
+            omit_nonfinite=options.nan_policy == "omit",
+            weighted=options.sample_weight is not None,
+        )
+        most = most_of_gram(len(images), source.row_nbytes, executor.parallelism) if recipe.gram else TARGET_NBYTES
+        budget, sums = options.budget, 0
+        if whitening is not None:
+            budget, sums = whitening.plan.budget, whitening.plan.memory_of_first_pass
+        blocks = blocks_of(source, rows, budget, growth, executor, most=most, sums=sums)
+        work = Work(source, rows, ids, images.rounds, options.sample_weight, blocks)
+        return cls(work, recipe, whitening, config, augment, options, executor)
+
+    @property
+    def window(self) -> int:
+        """Tasks at a time: a partial Gram matrix is as large as the whole; without it a partial is a few numbers."""
+        cores = self.executor.parallelism
+        return cores + 1 if self.recipe.gram else 2 * cores
+
+    @property
+    def samples(self) -> int:
+        """Images of one pass."""
+        return (self.work.rows[1] - self.work.rows[0]) * self.work.rounds
+
+    def transform(self, make_transform: TransformFactory, seed: int) -> BlockTransform | None:
+        """What is done to the images first; None where rescaling is all."""
+        if not _transforms(self.config, self.augment):
+            return None
+        return make_transform(
+            seed=seed,
+            augment=self.augment,
+            standardize=self.config.compat is None,
+            config=before_statistics(self.config),
+            honours_standardize=False,
+        )
+
+    def tasks(self, transform: BlockTransform | None, seed: int) -> Callable[[int, int], Task]:
+        """What makes the task of some samples of one block; with Keras' draws to be called in their order, once."""
+        if transform is None or self.config.compat != "keras":
+            return self.work.task
+        return _InSequence(self.work, transform, np.random.RandomState(seed)).task
+
+    def reduce(self, transform: BlockTransform | None, seed: int) -> Statistics:
+        """The first pass."""
+        options, work = self.options, self.work
+        passes = 1 if self.whitening is None else self.whitening.plan.cost.passes
+        job = Pass(
+            ranges=work.ranges(None if options.tolerance is None else seed),
+            blocks=len(work.plan) * work.rounds,
+            make_task=self.tasks(transform, seed),
+            samples=self.samples * passes,
+            tolerance=options.tolerance,
+            checkpoint=None if options.checkpoint is None else Path(options.checkpoint),
+            contract=contract_of(work, self.recipe, transform, options),
+            progress=options.progress,
+            monitor=options.monitor,
+        )
+        window = self.window if self.recipe.gram else None
+        total, interval = reduce_blocks(self.executor, _Reduce(self.recipe, transform), self.recipe, job, window=window)
+        rescale = (self.config.rescale or None) if transform is None else None
+        statistics = self.recipe.finalise(total, rescale=rescale)
+        return statistics if interval is None else dataclasses.replace(statistics, is_complete=False, interval=interval)
+
+    def whiten(
+        self, statistics: Statistics, transform: BlockTransform | None, seed: int, seed_of_sketch: int | None
+    ) -> Statistics:
+        """The passes after it, where there are any."""
+        if self.whitening is not None:
+            whitening = self.whitening.finish(
+                statistics, self.executor, transform, seed=seed_of_sketch, progress=self.options.progress
+            )
+        elif self.config.zca_whitening:
+            whitening = self._as_keras_does(statistics, transform, seed)
+        else:
+            return statistics
+        gram = statistics.gram if self.options.keep_gram else None
+        return dataclasses.replace(statistics, whitening=whitening, gram=gram)
+
+    def _as_keras_does(self, statistics: Statistics, transform: BlockTransform | None, seed: int) -> Whitening:
+        """Read everything again, into one matrix."""
+        make_task = self.tasks(transform, seed)
+        tasks = (make_task(*block) for block in self.work.ranges(None))
+        blocks = run_ordered(self.executor, _Collect(self.config, transform), tasks, name="daskaug-fit")
+        flat = np.concatenate([block.reshape(len(block), -1) for block in blocks])
+        mean = as_image_shape(statistics.mean, self.config)
+        flat -= np.broadcast_to(mean, self.work.source.shape[1:]).reshape(-1)
+        return whitening_from_svd(flat, self.config.zca_epsilon)
+
+
 def fit_statistics(
     source: Source,
     config: Config,
@@ -81,7 +263,8 @@ def fit_statistics(
     augment: bool = False,
     rounds: int = 1,
     seed: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    options: FitOptions | None = None,
+    zca: WhiteningOptions | None = None,
 ) -> Statistics:
     """Mean, standard deviation and, where the configuration whitens, the ZCA matrix.
 
@@ -104,100 +287,80 @@ def fit_statistics(
     rounds : int
     seed : int, optional
         Of the draws; None: fresh entropy.
-    progress : callable, optional
-        ``progress(images done, images in all)``.
+    options : FitOptions, optional
+        How it is read.
+    zca : WhiteningOptions, optional
+        How whitening is computed, and how much of it; announced (logger ``daskaug``, level INFO) before any work.
 
     Returns
     -------
     Statistics
     """
-    rounds = rounds if augment else 1
+    job = _Job.of(source, config, rows, ids, rounds, augment, options or FitOptions(), zca or WhiteningOptions())
+    if job.whitening is not None:
+        log.info("%s", job.whitening.plan)
     seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
-    transform = None
-    if augment or not _only_rescales(config):
-        transform = make_transform(
-            seed=seed_used,
-            augment=augment,
-            standardize=config.compat is None,
-            config=_before_statistics(config),
-            honours_standardize=False,
-        )
-    rescale = (config.rescale or None) if transform is None else None
-    recipe = StatisticsRecipe(
-        image_shape=source.shape[1:],
-        data_format=config.data_format,
-        dtype=source.dtype.name if transform is None else transform.config.dtype,
-        gram=config.zca_whitening and config.compat is None,
-    )
-    if recipe.gram:
-        check_gram(recipe.features, GRAM_BUDGET)
-
-    def tasks() -> Tasks:
-        blocks = _tasks(source, rows, ids, rounds)
-        if transform is None or config.compat is None:
-            return blocks
-        return _draw_in_sequence(blocks, transform, source.shape[1:], np.random.RandomState(seed_used))
-
-    executor = current_executor()
-    partials = run_ordered(
-        executor,
-        _Reduce(recipe, transform),
-        tasks(),
-        name="daskaug-fit",
-        # A partial Gram matrix is as large as the whole one; without it a partial is a few numbers.
-        window=executor.parallelism + 1 if recipe.gram else None,
-    )
-    total = recipe.identity()
-    for partial in partials:
-        total = recipe.merge(total, partial)
-        if progress is not None:
-            progress(total.samples, (rows[1] - rows[0]) * rounds)
-    statistics = recipe.finalise(total, rescale=rescale, zca_epsilon=config.zca_epsilon)
-    if config.zca_whitening and not recipe.gram:
-        blocks = run_ordered(executor, _Collect(config, transform), tasks(), name="daskaug-fit")
-        flat = np.concatenate([block.reshape(len(block), -1) for block in blocks])
-        flat -= np.broadcast_to(as_image_shape(statistics.mean, config), source.shape[1:]).reshape(-1)
-        statistics = dataclasses.replace(statistics, whitening=whitening_from_svd(flat, config.zca_epsilon))
-    return statistics
+    transform = job.transform(make_transform, seed_used)
+    return job.whiten(job.reduce(transform, seed_used), transform, seed_used, seed)
 
 
-def _only_rescales(config: Config) -> bool:
-    """Whether rescaling is all that happens to images before their statistics are applied.
+def plan_fit(
+    source: Source,
+    config: Config,
+    *,
+    rows: tuple[int, int],
+    ids: Any,
+    augment: bool,
+    rounds: int,
+    options: FitOptions,
+    zca: WhiteningOptions,
+) -> FitPlan:
+    """What :func:`fit_statistics` would do; nothing is read.
 
-    Then they are reduced raw, and integer images exactly; the factor is applied to the result.
+    Raises
+    ------
+    ConfigError
+        Where it would refuse.
     """
-    samplewise = config.samplewise_center or config.samplewise_std_normalization
-    return config.compat == "keras" or (config.preprocessing_function is None and not samplewise)
-
-
-def _before_statistics(config: Config) -> Config:
-    """The options without what statistics are needed for."""
-    return config.replace(
-        featurewise_center=False,
-        featurewise_std_normalization=False,
-        zca_whitening=False,
-        dtype="float64" if config.dtype == "float64" else "float32",
+    job = _Job.of(source, config, rows, ids, rounds, augment, options, zca)
+    executor, options, blocks = job.executor, job.options, job.work.plan
+    block = len(blocks[0]) * source.row_nbytes
+    growth = growth_of(source, config) if _transforms(config, augment) else 0.0
+    written = None if options.checkpoint is None else checkpoint.peek(Path(options.checkpoint))
+    sums = gram_nbytes(int(np.prod(source.shape[1:])), executor.parallelism) if options.keep_gram else 0
+    return FitPlan(
+        blocks=len(blocks) * job.work.rounds,
+        images=job.samples,
+        nbytes=job.samples * source.row_nbytes,
+        window=job.window,
+        memory=PassMemory(block, int(block * growth), executor.threads_per_process),
+        memory_budget=options.budget if job.whitening is None else job.whitening.plan.budget,
+        order="in their order" if options.tolerance is None else "in random order until the interval is narrow enough",
+        runs_on=executor.description,
+        covered=0 if written is None else len(Coverage(written["covered"])),
+        gram_nbytes=0 if job.whitening is not None else sums,
+        whitening=None if job.whitening is None else job.whitening.plan,
     )
 
 
-Tasks = Iterator[tuple[BlockReader, tuple[Any, ...]]]
+def _transforms(config: Config, augment: bool) -> bool:
+    """Whether images are changed before they are reduced."""
+    return augment or not only_rescales(config)
 
 
-def _tasks(source: Source, rows: tuple[int, int], ids: Any, rounds: int) -> Tasks:
-    """One task per block and round. Round r sees epoch r; its samples follow those of round r - 1 in the merge tree."""
-    plan = source.plan(*rows)
-    for epoch in range(rounds):
-        for block in plan:
-            start = epoch * source.shape[0] + block.start
-            yield source.reader(block.start, block.stop), (start, ids[block.start : block.stop], epoch, None)
-
-
-def _draw_in_sequence(
-    tasks: Tasks, transform: BlockTransform, image_shape: tuple[int, ...], state: np.random.RandomState
-) -> Tasks:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _InSequence:
     """The tasks with parameters from one stream of random numbers, image after image."""
-    for reader, (start, ids, epoch, _) in tasks:
-        yield reader, (start, ids, epoch, transform.draw_like_keras(image_shape, len(ids), state))
+
+    work: Work
+    transform: BlockTransform
+    state: np.random.RandomState
+
+    def task(self, start: int, stop: int) -> Task:
+        """See :meth:`Work.task`; to be asked for from the first block to the last."""
+        reader, (start, ids, epoch, _, weights) = self.work.task(start, stop)
+        drawn = self.transform.draw_like_keras(self.work.source.shape[1:], len(ids), self.state)
+        return reader, (start, ids, epoch, drawn, weights)
 
 
 def as_image_shape(statistic: NDArray[np.float64], config: Config) -> NDArray[np.float64]:

@@ -34,6 +34,7 @@ class Purpose(enum.IntEnum):
     DRAW = 0
     ORDER = 1
     FILE_NAME = 2
+    SKETCH = 3
 
 
 class Operation(enum.IntEnum):
@@ -173,6 +174,31 @@ def permutation(seed: int, epoch: int, n: int, stream: int = 0) -> NDArray[np.in
     """
     rows = raw_rows(seed, epoch, Purpose.ORDER, stream, np.arange(-(-n // ROW_WIDTH)))
     return np.argsort(rows.reshape(-1)[:n], kind="stable")
+
+
+def random_signs(seed: int, rows: int, columns: int) -> NDArray[np.int8]:
+    """Random signs. A column's do not depend on how many columns there are, nor a row's on the number of rows.
+
+    Parameters
+    ----------
+    seed : int
+        0 to 2**32 - 1.
+    rows, columns : int
+
+    Returns
+    -------
+    (rows, columns) int8
+        Each of them -1 or 1.
+    """
+    bits_per_row = 64 * ROW_WIDTH
+    signs = np.empty((rows, columns), np.int8)
+    for stream, start in enumerate(range(0, columns, bits_per_row)):
+        raw = raw_rows(seed, 0, Purpose.SKETCH, stream, np.arange(rows))
+        bits = np.unpackbits(raw.astype("<u8").view(np.uint8), axis=1, bitorder="little")
+        signs[:, start : start + bits_per_row] = bits[:, : columns - start]
+    signs *= 2
+    signs -= 1
+    return signs
 
 
 def keyed_generator(seed: int, epoch: int, operation: Operation, sample_id: int) -> np.random.Generator:

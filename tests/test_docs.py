@@ -1,14 +1,18 @@
-"""Links in the documentation lead somewhere, and its Python examples are Python."""
+"""Links in the documentation lead somewhere, its Python examples are Python, and its commands exist."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
 import textwrap
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import typer
+
+from daskaug.cli import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("cluster/**/*.md")])
@@ -20,6 +24,7 @@ INLINE_CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?(?P<target>[^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 REFERENCE = re.compile(r"^\[[^\]]+\]:\s+(?P<target>\S+)", re.M)
 SOURCE = re.compile(r"<(?:img|a)\s[^>]*?(?:src|href)=\"(?P<target>[^\"]+)\"")
+COMMAND = re.compile(r"(?:^ {4}|`)daskaug (?P<name>[a-z]+)(?P<arguments>[^`\n]*)", re.M)
 HEADING = re.compile(r"^#{1,6}\s+(?P<title>.+?)\s*#*$", re.M)
 
 
@@ -62,3 +67,12 @@ def test_python_examples_parse(page: Path) -> None:
         code = textwrap.dedent(fence["code"])
         if fence["language"] in {"py", "python"} and ">>>" not in code:
             ast.parse(code, filename=name_of(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_exist_with_their_options(page: Path) -> None:
+    commands = typer.main.get_command(app).commands
+    for found in COMMAND.finditer(page.read_text(encoding="utf-8")):
+        known = {option for parameter in commands[found["name"]].params for option in parameter.opts}
+        given = {word for word in shlex.split(found["arguments"], comments=True) if word.startswith("-")}
+        assert given <= {*known, "--help"}, found[0]

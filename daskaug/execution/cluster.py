@@ -86,6 +86,11 @@ class ClientExecutor:
         return max(1, sum(map(int, self._client.nthreads().values())))
 
     @property
+    def threads_per_process(self) -> int:
+        """Threads of the worker that has most of them."""
+        return max(1, *map(int, self._client.nthreads().values()), 1)
+
+    @property
     def description(self) -> str:
         """For people: what runs the tasks."""
         return f"{self.parallelism} thread(s) on {len(self._client.nthreads())} distributed worker(s)"

@@ -36,6 +36,10 @@ class Executor(Protocol):
         """Tasks that can run at the same time."""
 
     @property
+    def threads_per_process(self) -> int:
+        """Tasks that can run at the same time in one process, at most."""
+
+    @property
     def is_remote(self) -> bool:
         """Whether tasks may run in another process, so that what they need has to travel."""
 
@@ -94,7 +98,7 @@ class ThreadsExecutor:
     is_remote = False
 
     def __init__(self) -> None:
-        self.parallelism = thread_count()
+        self.parallelism = self.threads_per_process = thread_count()
         self._pool = ThreadPoolExecutor(self.parallelism, thread_name_prefix="daskaug")
 
     @property

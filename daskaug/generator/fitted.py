@@ -12,6 +12,7 @@ from daskaug.errors import ConfigError, NotFittedError
 from daskaug.generator.options import Options
 from daskaug.statistics import Statistics
 from daskaug.transforms.block import FittedArrays
+from daskaug.transforms.whitening import Factors, allows_matrix
 
 
 class Fitted(Options):
@@ -37,13 +38,29 @@ class Fitted(Options):
 
     @property
     def zca_whitening_matrix(self) -> NDArray[Any] | None:
-        """ZCA matrix for flattened images; None before :meth:`fit`."""
+        """ZCA matrix for flattened images; None before :meth:`fit`.
+
+        Raises
+        ------
+        ConfigError
+            Where it is too large to be made. Its factors are in ``statistics.whitening``.
+        """
         if "zca_whitening_matrix" in self._assigned:
             return self._assigned["zca_whitening_matrix"]
         whitening = None if self.statistics is None else self.statistics.whitening
         if whitening is not None:
-            self._assigned["zca_whitening_matrix"] = whitening.matrix()
-        return self._assigned.get("zca_whitening_matrix")
+            if not allows_matrix(whitening.features):
+                raise ConfigError(
+                    f"`zca_whitening_matrix` would be a {whitening.features:,} × {whitening.features:,} matrix of "
+                    f"{8 * whitening.features**2 / 1e9:,.1f} GB. Use its factors, `statistics.whitening.u` and "
+                    "`.scale`: the matrix is (u * scale) @ u.T. The generator itself needs no matrix."
+                )
+            if self._made_matrix is None or self._made_matrix[0] is not whitening:
+                matrix = whitening.matrix()
+                matrix.flags.writeable = False  # the factors are what is applied: assign another matrix instead
+                self._made_matrix = whitening, matrix
+            return self._made_matrix[1]
+        return None
 
     @zca_whitening_matrix.setter
     def zca_whitening_matrix(self, value: ArrayLike | None) -> None:
@@ -72,7 +89,7 @@ class Fitted(Options):
         NotFittedError
             Where there are none.
         """
-        if self._assigned.keys() - {"zca_whitening_matrix"}:
+        if self._assigned:
             raise ConfigError(
                 f"{', '.join(sorted(self._assigned))} were assigned and not fitted, and a file of statistics holds "
                 "what was fitted. Save the arrays themselves (numpy.savez), or fit again."
@@ -81,13 +98,31 @@ class Fitted(Options):
             raise NotFittedError(f"There is nothing to save to {path}: call `datagen.fit(x)` first.")
         self.statistics.save(path)
 
-    def load(self, path: str | Path) -> Self:
+    def load(self, path: str | Path, x: Any = None) -> Self:
         """Take the statistics that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method, optional
+            Images that they are going to be used on, to compare: up to 16 of them are read.
 
         Returns
         -------
         Self
             Itself.
+
+        Raises
+        ------
+        ConfigError
+            They were fitted with another data format or rescaling than this generator has.
+        SourceError
+            `x` has another number of channels, or another size where the statistics whiten.
+
+        Warns
+        -----
+        UserWarning
+            They were fitted on other images than `x`.
         """
         statistics = Statistics.load(path)
         for name in ("data_format", "rescale"):
@@ -99,13 +134,25 @@ class Fitted(Options):
                     f"The statistics in {path} were fitted with {name}={there!r}, and this generator has "
                     f"{name}={here!r}: they would be wrong for its images. Use the same option, or fit again."
                 )
+        if x is not None:
+            from daskaug.sources import open_images
+
+            statistics.check(open_images(getattr(x, "source", x)))
         self.statistics = statistics
         self._assigned.clear()
         return self
 
     @property
     def _fitted(self) -> FittedArrays:
-        return FittedArrays(self.mean, self.std, self.zca_whitening_matrix)
+        return FittedArrays(self.mean, self.std, self._fitted_whitening)
+
+    @property
+    def _fitted_whitening(self) -> NDArray[Any] | Factors | None:
+        """What is applied: what was assigned, Keras' own matrix where that is asked for, or else the factors."""
+        whitening = None if self.statistics is None else self.statistics.whitening
+        if whitening is None or "zca_whitening_matrix" in self._assigned or self.config.compat == "keras":
+            return self.zca_whitening_matrix
+        return whitening.factors
 
 
 def _checked_statistic(name: str, value: ArrayLike | None) -> NDArray[Any] | None:

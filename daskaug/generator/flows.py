@@ -1,4 +1,4 @@
-"""The second sink: batches for training."""
+"""The third sink: batches for training."""
 
 from __future__ import annotations
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from daskaug import seeding
 from daskaug.config import DTYPES, Config
-from daskaug.errors import ConfigError, SourceError
-from daskaug.generator.flows import Flows
+from daskaug.errors import ConfigError
+from daskaug.generator.fits import Fits
 from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
     from daskaug.materialize import Report
-    from daskaug.sources import Source
 
 
-class ImageDataGenerator(Flows):
+class ImageDataGenerator(Fits):
     """Augments and standardises batches of images; fits the statistics it needs out-of-core.
 
     A drop-in replacement for Keras' class of this name: the same arguments in the same order with the same defaults.
@@ -144,87 +143,6 @@ class ImageDataGenerator(Flows):
     ) -> None:
         given = locals()
         self._set_up(Config(**{field.name: given[field.name] for field in dataclasses.fields(Config)}))
-
-    # --- fitting -------------------------------------------------------------------------------------------------
-
-    def fit(
-        self,
-        x: Any,
-        augment: bool = False,
-        rounds: int = 1,
-        seed: int | None = None,
-        *,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Self:
-        """Fit mean, std and the ZCA matrix, whichever the options need, reading the images once and block by block.
-
-        Parameters
-        ----------
-        x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method
-            Images of rank 4. An iterator stands for the images it iterates over.
-        augment : bool
-            Fit on augmented images.
-        rounds : int
-            With `augment`: how many epochs of augmented images.
-        seed : int, optional
-            With `augment`: the draws are those of ``flow(..., seed=seed)`` in its first `rounds` epochs.
-        progress : callable, optional
-            Called as ``progress(images done, images in all)`` after each block.
-
-        Returns
-        -------
-        Self
-            Itself.
-
-        Raises
-        ------
-        SourceError
-            For data that are no images of rank 4, or no images at all.
-        ConfigError
-            For bad arguments.
-
-        Notes
-        -----
-        Sums over integer images are exact; for floats they are added along a tree that depends on the sample index
-        alone. Either way the result has the same bits for any chunking and any number of workers.
-        """
-        from daskaug.fitting import fit_statistics
-        from daskaug.iterators import warn_about_channels
-
-        if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 1:
-            raise ConfigError(f"`rounds` must be an integer, 1 or more. Received: rounds={rounds!r}.")
-        source, rows, ids = self._fit_input(x)
-        if rows[1] - rows[0] == 0:
-            raise SourceError(
-                f"There is nothing to fit on: `x` has shape {tuple(source.shape)} and rows {rows[0]} to {rows[1]} of "
-                "it were asked for. At least one image is needed."
-            )
-        warn_about_channels(source.shape, self.config.data_format, "`.fit()`")
-        statistics = fit_statistics(
-            source,
-            self.config,
-            self.block_transform,
-            rows=rows,
-            ids=ids,
-            augment=bool(augment),
-            rounds=int(rounds),
-            seed=None if seed is None else seeding.check_seed(seed),
-            progress=progress,
-        )
-        self.statistics = statistics
-        self._assigned.clear()
-        return self
-
-    def _fit_input(self, x: Any) -> tuple[Source, tuple[int, int], Any]:
-        from daskaug.iterators import SourceIterator, sample_ids
-        from daskaug.sources import open_images
-
-        if isinstance(x, SourceIterator):
-            return x.source, x._rows, x.columns.ids
-        source = open_images(x)
-        return source, (0, source.shape[0]), sample_ids(None, source.shape[0])
-
-    # --- the other two sinks -------------------------------------------------------------------------------------
 
     def augment(
         self,

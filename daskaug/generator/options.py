@@ -9,7 +9,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from daskaug.config import Config
-from daskaug.statistics import Statistics
+from daskaug.statistics import Statistics, Whitening
 
 
 class _Option:
@@ -32,6 +32,7 @@ class Options:
         self.config = config
         self.statistics: Statistics | None = None
         self._assigned: dict[str, NDArray[Any] | None] = {}
+        self._made_matrix: tuple[Whitening, NDArray[Any]] | None = None
         self._fallback_state = threading.local()
 
     featurewise_center = _Option()
@@ -86,7 +87,8 @@ class Options:
         return self.config, self.statistics, *self._assigned.values()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_fallback_state"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_fallback_state", "_made_matrix")}
+        return kept | {"_made_matrix": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

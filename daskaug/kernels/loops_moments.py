@@ -281,6 +281,54 @@ def float_leaves(
             high[channel] = max(high[channel], np.float64(highest[group, j]))
 
 
+def omitting_leaf(
+    sample: NDArray[np.float64],
+    count: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    m2: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> None:
+    """Moments of one sample without its NaN and infinite elements, pixel after pixel in C order, in two passes.
+
+    Parameters
+    ----------
+    sample : (h, w, c) float64, C-contiguous
+    count, mean, m2 : (c,) float64
+        Written: elements kept, their mean and sum of squared deviations; zero where there are none.
+    low, high : (c,) float64
+        Updated.
+    """
+    for k in range(sample.shape[2]):
+        kept = 0
+        total = 0.0
+        for y in range(sample.shape[0]):
+            for x in range(sample.shape[1]):
+                value = sample[y, x, k]
+                if np.isfinite(value):
+                    kept += 1
+                    total += value
+                    low[k] = min(low[k], value)
+                    high[k] = max(high[k], value)
+        count[k] = kept
+        mean[k] = 0.0
+        m2[k] = 0.0
+        if kept == 0:
+            continue
+        centre = total / kept
+        drift = 0.0
+        squares = 0.0
+        for y in range(sample.shape[0]):
+            for x in range(sample.shape[1]):
+                value = sample[y, x, k]
+                if np.isfinite(value):
+                    deviation = value - centre
+                    drift += deviation
+                    squares += deviation * deviation
+        mean[k] = centre + drift / kept
+        m2[k] = max(squares - drift * drift / kept, 0.0)
+
+
 for _helper in (
     _add_strip,
     _add_four,
@@ -322,4 +370,12 @@ def compiled_float_leaves(dtype: np.dtype[Any]) -> Callable[..., None]:
         types.Array(types.float64, 1, "C"),
         types.Array(types.float64, 1, "C"),
         types.Array(types.int64, 1, "C"),
+    )
+
+
+def compiled_omitting_leaf() -> Callable[..., None]:
+    """Machine code of :func:`omitting_leaf`."""
+    vector = types.Array(types.float64, 1, "C")
+    return compiled(
+        omitting_leaf, types.Array(types.float64, 3, "C", readonly=True), vector, vector, vector, vector, vector
     )

@@ -94,6 +94,48 @@ def integer_moments(block: NDArray[Any]) -> IntegerSums:
     )
 
 
+def integer_histogram(block: NDArray[Any]) -> NDArray[np.int64]:
+    """How often each channel has each value.
+
+    Parameters
+    ----------
+    block : (b, h, w, c) bool, int8, uint8, int16 or uint16
+        A view of any strides and byte order; not written to.
+
+    Returns
+    -------
+    (c, levels) int64
+        Exact counts of 256 or 65,536 levels, the lowest value of the dtype first; for bool of False and True.
+
+    Raises
+    ------
+    SourceError
+        The dtype is another one.
+    """
+    if block.dtype.name not in EXACT_DTYPES:
+        raise SourceError(f"exact histograms need one of {', '.join(EXACT_DTYPES)}, not {block.dtype}")
+    from daskaug.kernels.loops_histogram import LANES, compiled_histogram
+
+    unsigned = np.dtype(f"u{block.dtype.itemsize}")
+    kernel = compiled_histogram(unsigned)
+    channels, levels = block.shape[3], 1 << 8 * unsigned.itemsize
+    counts = np.zeros((channels, levels), np.int64)
+    for tile in _tiles(block, block.dtype.newbyteorder("="), split_samples=True):
+        # The counters of the loop have 32 bits.
+        step = max(1, (2**32 - 1) // max(1, tile[:1].size))
+        for start in range(0, len(tile), step):
+            arranged, period = _arrange(tile[start : start + step])
+            groups = arranged.shape[1]
+            rows = arranged.reshape(arranged.shape[0] * groups if groups > 1 else 1, -1).view(unsigned)
+            lanes = LANES if LANES % period == 0 and unsigned.itemsize == 1 else period
+            found = np.zeros(groups * lanes * levels, np.uint32)
+            kernel(rows, groups, lanes, levels, found)
+            counts += found.reshape(-1, lanes // period, period, levels).sum(axis=1, dtype=np.int64).reshape(-1, levels)
+    if block.dtype.kind == "i":  # two's complement: the upper half are the negative values
+        counts = np.roll(counts, levels // 2, axis=1)
+    return counts[:, :2] if block.dtype.kind == "b" else counts
+
+
 def float_leaves(block: NDArray[Any]) -> Leaves:
     """Mean and sum of squared deviations of every sample and channel, in float64.
 
@@ -131,6 +173,44 @@ def float_leaves(block: NDArray[Any]) -> Leaves:
         kernel(arranged, period, mean[start:stop], m2[start:stop], low, high, bad[start:stop])
         start = stop
     return Leaves(mean, m2, low, high, bad)
+
+
+class OmittingLeaves(NamedTuple):
+    """Moments of each sample of one block without its NaN and infinite pixels.
+
+    Attributes
+    ----------
+    kept : (b, c) float64
+        Pixels that were kept.
+    mean, m2 : (b, c) float64
+        Of these; zero where there are none.
+    low, high : (c,) float64
+        Extremes over all finite pixels, ±infinity where there is none.
+    """
+
+    kept: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    m2: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def omitting_leaves(block: NDArray[Any]) -> OmittingLeaves:
+    """As :func:`float_leaves`, but NaN and infinite pixels are left out, each in its own channel.
+
+    Samples without such pixels have the very same numbers as from :func:`float_leaves`.
+    """
+    leaves = float_leaves(block)
+    count = np.full(leaves.mean.shape, float(block.shape[1] * block.shape[2]))
+    bad = np.flatnonzero(leaves.bad)
+    if bad.size:
+        from daskaug.kernels.loops_moments import compiled_omitting_leaf
+
+        kernel = compiled_omitting_leaf()
+        for i in bad:
+            sample = np.ascontiguousarray(block[i], np.float64)
+            kernel(sample, count[i], leaves.mean[i], leaves.m2[i], leaves.low, leaves.high)
+    return OmittingLeaves(count, leaves.mean, leaves.m2, leaves.low, leaves.high)
 
 
 def _tiles(block: NDArray[Any], dtype: np.dtype[Any], *, split_samples: bool) -> Iterator[NDArray[Any]]:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from daskaug.kernels import images, matrices, moments, philox
+from daskaug.kernels import content, images, matrices, moments, philox
 
 
 def _moments() -> None:
     moments.integer_moments(np.zeros((1, 1, 1, 3), np.uint8))
     moments.float_leaves(np.zeros((1, 1, 1, 3), np.float32))
+    content.row_hashes(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1, np.int64))
 
 
 _STEPS: dict[str, Callable[[], object]] = {

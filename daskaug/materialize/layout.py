@@ -8,7 +8,7 @@ One Zarr group (format 3)::
     source_row      (rows,)
     epoch           (rows,)
     y, sample_weight, extra_0 …  where they were given
-    statistics/     mean, std, zca_whitening_matrix, as far as the generator had them
+    statistics/     mean, std, zca_whitening_matrix or its factors zca_u and zca_scale, as far as the generator had them
     shard_digest    (shards, 32) SHA-256 of each shard's decoded content; written after it, so a shard without one
                                  is not there
     attributes      "daskaug": the manifest
@@ -34,6 +34,7 @@ DIGEST = "shard_digest"
 STATISTICS = "statistics"
 EXTRA = "extra_"
 STORED_STATISTICS = {"mean": "mean", "std": "std", "whitening": "zca_whitening_matrix"}
+ZCA_DIRECTIONS, ZCA_SCALE = "zca_u", "zca_scale"
 """Names of the fitted arrays here, and in a store (the generator's)."""
 
 SHARD_NBYTES = 64 * 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,23 @@ from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import IncompleteStoreError, NotFittedError, StoreError
 from daskaug.iterators import BatchIterator, Columns, Masks, SourceIterator
-from daskaug.materialize.layout import DIGEST, EXTRA, FORMAT_VERSION, MANIFEST, STATISTICS, STORED_STATISTICS
+from daskaug.materialize.layout import (
+    DIGEST,
+    EXTRA,
+    FORMAT_VERSION,
+    MANIFEST,
+    STATISTICS,
+    STORED_STATISTICS,
+    ZCA_DIRECTIONS,
+    ZCA_SCALE,
+)
 from daskaug.planning.order import Shuffle
 from daskaug.sources import Source, open_images
+from daskaug.statistics.whitening.plan import STORED_NBYTES
+from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
+from daskaug.statistics.whitening.stored import StoredDirections
 from daskaug.transforms.block import BlockTransform, FittedArrays
+from daskaug.transforms.whitening import Factors
 
 
 class MaterializedIterator(SourceIterator):
@@ -81,8 +95,19 @@ class MaterializedStore:
         """The statistics that the generator had."""
         statistics = self._group[STATISTICS]
         assert isinstance(statistics, zarr.Group)
-        stored = {name: np.asarray(array[...]) for name, array in statistics.arrays()}
-        return FittedArrays(**{ours: stored.get(theirs) for ours, theirs in STORED_STATISTICS.items()})
+        arrays = dict(statistics.arrays())
+        directions = arrays.pop(ZCA_DIRECTIONS, None)
+        stored = {name: np.asarray(array[...]) for name, array in arrays.items()}
+        fitted = FittedArrays(**{ours: stored.get(theirs) for ours, theirs in STORED_STATISTICS.items()})
+        if directions is None:
+            return fitted
+        handle = StoredDirections(
+            f"{self.store.rstrip('/')}/{STATISTICS}/{ZCA_DIRECTIONS}",
+            str(directions.attrs[DIRECTIONS_DIGEST]),
+            (directions.shape[0], directions.shape[1]),
+        )
+        kept = handle if 4 * directions.size > STORED_NBYTES else np.asarray(directions[...])
+        return dataclasses.replace(fitted, whitening=Factors(kept, stored[ZCA_SCALE]))
 
     def flow(
         self,

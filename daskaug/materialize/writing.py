@@ -27,14 +27,19 @@ from daskaug.materialize.layout import (
     MANIFEST,
     STATISTICS,
     STORED_STATISTICS,
+    ZCA_DIRECTIONS,
+    ZCA_SCALE,
     Layout,
     store_digest,
 )
 from daskaug.seeding import SEEDING_VERSION
 from daskaug.sources import BlockReader, Source, join_readers
 from daskaug.sources.fingerprint import content_digest, sample_digest
+from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
+from daskaug.statistics.whitening.stored import digest_of
 from daskaug.transforms.block import BlockTransform, FittedArrays
 from daskaug.transforms.masks import PairTransform
+from daskaug.transforms.whitening import Factors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,8 +183,14 @@ class Job:
 
     @functools.cached_property
     def statistics(self) -> dict[str, NDArray[Any]]:
-        """The statistics that there are."""
-        return {name: np.asarray(value) for name, value in vars(self.fitted).items() if value is not None}
+        """The statistics that there are, by their names in the store."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, value in vars(self.fitted).items():
+            if isinstance(value, Factors):
+                arrays |= {ZCA_DIRECTIONS: value.load(), ZCA_SCALE: value.scale}
+            elif value is not None:
+                arrays[STORED_STATISTICS[name]] = np.asarray(value)
+        return arrays
 
     @property
     def pictures(self) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -351,7 +362,9 @@ def _lay_out(group: zarr.Group, job: Job) -> zarr.Group:
     group.create_array(DIGEST, shape=(layout.shards, 32), dtype=np.uint8, chunks=(1, 32), fill_value=0, overwrite=True)
     statistics = group.require_group(STATISTICS)
     for name, value in job.statistics.items():
-        statistics.create_array(STORED_STATISTICS[name], data=value, overwrite=True)
+        array = statistics.create_array(name, data=value, overwrite=True)
+        if name == ZCA_DIRECTIONS:
+            array.attrs[DIRECTIONS_DIGEST] = digest_of(value)
     group.attrs[MANIFEST] = _manifest(group) | {"laid_out": True}
     return group
 

@@ -23,7 +23,7 @@ DEFAULT_MIX = 4
 """Units whose rows are mixed with each other."""
 
 # Streams of Purpose.ORDER.
-_STREAM_ROWS, _STREAM_UNITS, _STREAM_MIX = 0, 1, 2
+_STREAM_ROWS, _STREAM_UNITS, _STREAM_MIX, _STREAM_BLOCKS = 0, 1, 2, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +146,11 @@ class ChosenOrder:
     def rows(self, first: int, last: int) -> NDArray[np.int64]:
         """See :meth:`Order.rows`."""
         return self.chosen[first:last]
+
+
+def order_of_blocks(number: int, seed: int) -> NDArray[np.int64]:
+    """In which order a pass that may stop early reads its blocks, (number,) int64."""
+    return seeding.permutation(seed, 0, number, _STREAM_BLOCKS)
 
 
 def split_rows(n: int, validation_split: float, subset: str | None) -> tuple[int, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,13 @@ from numpy.typing import NDArray
 from daskaug.errors import StoreError
 
 FORMAT = "daskaug statistics"
-VERSION = 1
+VERSION = 2
+
+READABLE = (1, 2)
+"""Version 1 had no histogram, weights, range bounds, intervals, contents and Gram matrix, and is the same otherwise."""
 
 Header = dict[str, Any]
-Arrays = dict[str, NDArray[np.float64]]
+Arrays = dict[str, NDArray[Any]]
 
 
 def digest(header: Header, arrays: Arrays) -> str:
@@ -28,17 +33,16 @@ def digest(header: Header, arrays: Arrays) -> str:
     sha = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(arrays):
         sha.update(f"\n{name} {arrays[name].shape}\n".encode())
-        sha.update(np.ascontiguousarray(arrays[name], "<f8").data)
+        whole = arrays[name].dtype.kind in "iu"
+        sha.update(np.ascontiguousarray(arrays[name], "<i8" if whole else "<f8").data)
     return sha.hexdigest()
 
 
-def write(path: Path, header: Header, arrays: Arrays) -> None:
+def write(path: Path, header: Header, arrays: Arrays, form: str = FORMAT, version: int = VERSION) -> None:
     """Write a temporary file beside `path` and rename it, so that no reader ever sees half of it."""
     # Not a NamedTemporaryFile: that would leave a file which nobody but its owner may read.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    text = json.dumps(
-        {"format": FORMAT, "version": VERSION, "digest": digest(header, arrays), **header}, sort_keys=True
-    )
+    text = json.dumps({"format": form, "version": version, "digest": digest(header, arrays), **header}, sort_keys=True)
     try:
         with temporary.open("xb") as file:
             np.savez(file, header=np.array(text), **arrays)  # type: ignore[arg-type]
@@ -49,7 +53,12 @@ def write(path: Path, header: Header, arrays: Arrays) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read(path: Path) -> tuple[Header, Arrays]:
+def read(
+    path: Path,
+    form: str = FORMAT,
+    readable: tuple[int, ...] = READABLE,
+    ours: str = "Statistics.load reads files that Statistics.save wrote",
+) -> tuple[Header, Arrays]:
     """Header and arrays as :func:`write` was given them.
 
     Raises
@@ -59,26 +68,46 @@ def read(path: Path) -> tuple[Header, Arrays]:
     StoreError
         It is another kind of file, of a version this release does not know, or its digest is not that of its content.
     """
-    ours = "Statistics.load reads files that Statistics.save wrote"
+    with _opened(path, ours) as archive:
+        header = _checked_header(archive, path, form, readable, ours)
+        stored = header.pop("digest")
+        entries = {name: archive[name] for name in archive.files if name != "header"}
+        found = digest(header, entries)
+    if found != stored:
+        raise StoreError(f"{path} is damaged: its digest says {stored}, its content {found}. Fit again or restore it")
+    return header, entries
+
+
+def read_header(path: Path, form: str, readable: tuple[int, ...], ours: str) -> Header:
+    """The header alone, of a file that may be large; raises as :func:`read` does, but for damage elsewhere."""
+    with _opened(path, ours) as archive:
+        header = _checked_header(archive, path, form, readable, ours)
+    return {name: value for name, value in header.items() if name != "digest"}
+
+
+@contextlib.contextmanager
+def _opened(path: Path, ours: str) -> Iterator[Any]:
+    """An NPZ file, and errors that say what it is instead."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            entries = {name: archive[name] for name in archive.files}
-        header = json.loads(str(entries.pop("header")))
-        form, version, stored = header.pop("format"), header.pop("version"), header.pop("digest")
-    except FileNotFoundError:
+            yield archive
+    except (FileNotFoundError, StoreError):
         raise
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
         raise StoreError(f"{path} cannot be read as an NPZ file ({error}). {ours}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} is no statistics file, or a damaged one ({error}). {ours}") from error
-    if form != FORMAT:
-        raise StoreError(f"{path} says it holds {form!r}, not {FORMAT!r}. {ours}")
-    if version != VERSION:
+        raise StoreError(f"{path} is no such file, or a damaged one ({error}). {ours}") from error
+
+
+def _checked_header(archive: Any, path: Path, form: str, readable: tuple[int, ...], ours: str) -> Header:
+    """The header with its digest, of a format and version that can be read."""
+    header: Header = json.loads(str(archive["header"]))
+    found_form, version, _ = header.pop("format"), header.pop("version"), header["digest"]
+    if found_form != form:
+        raise StoreError(f"{path} says it holds {found_form!r}, not {form!r}. {ours}")
+    if version not in readable:
         raise StoreError(
-            f"{path} has version {version!r} of the statistics format, and this release reads version {VERSION}. "
+            f"{path} has version {version!r} of the format, and this release reads {readable}. "
             "Read it with the release that wrote it, or fit again"
         )
-    found = digest(header, entries)
-    if found != stored:
-        raise StoreError(f"{path} is damaged: its digest says {stored}, its content {found}. Fit again or restore it")
-    return header, entries
+    return header

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug.errors import SourceError
-from daskaug.kernels.moments import EXACT_DTYPES, float_leaves, integer_moments
-from daskaug.statistics.tree import Nodes, check_disjoint, climb, complete, join, stack
+from daskaug.kernels.moments import EXACT_DTYPES, float_leaves, integer_moments, omitting_leaves
+from daskaug.statistics.totals import FloatTotals, WeightedTotals, check_any, check_equal, check_left
+from daskaug.statistics.tree import Nodes, check_disjoint, climb, complete, stack
 
 Vector = NDArray[np.float64]
 
@@ -82,7 +83,7 @@ class IntegerMoments:
         SourceError
             The numbers of channels differ.
         """
-        _check_equal("channels", self.channels, other.channels)
+        check_equal("channels", self.channels, other.channels)
         if not self.samples or not other.samples:
             return self if self.samples else other
         return IntegerMoments(
@@ -94,6 +95,29 @@ class IntegerMoments:
             high=tuple(map(max, self.high, other.high)),
         )
 
+    def withdraw(self, other: IntegerMoments) -> IntegerMoments:
+        """Moments of the images of this without those of `other`, exact; but `low` and `high` stay as they are.
+
+        Raises
+        ------
+        SourceError
+            No moments of images are left: those of `other` were not among them, or were all of them.
+        """
+        check_equal("channels", self.channels, other.channels)
+        left = IntegerMoments(
+            self.samples - other.samples,
+            self.pixels - other.pixels,
+            sums=tuple(a - b for a, b in zip(self.sums, other.sums, strict=True)),
+            squares=tuple(a - b for a, b in zip(self.squares, other.squares, strict=True)),
+            low=self.low,
+            high=self.high,
+        )
+        check_left(left.samples)
+        for total, square, low, high in zip(left.sums, left.squares, self.low, self.high, strict=True):
+            if not (low * left.pixels <= total <= high * left.pixels and left.pixels * square >= total * total):
+                check_left(-1)
+        return left
+
     def finalise(self) -> IntegerMoments:
         """Return itself, once there is something to take a mean of.
 
@@ -102,7 +126,7 @@ class IntegerMoments:
         SourceError
             No image was seen.
         """
-        _check_any(self.samples)
+        check_any(self.samples)
         return self
 
     @property
@@ -121,64 +145,6 @@ class IntegerMoments:
         n = self.pixels
         pairs = zip(self.sums, self.squares, strict=True)
         return np.array([(n * square - total * total) / (n * n) for total, square in pairs])
-
-
-@dataclass(frozen=True, eq=False)
-class FloatTotals:
-    """Finished moments of float images.
-
-    Parameters
-    ----------
-    samples : int
-        Images seen.
-    pixels : int
-        Pixels seen in each channel.
-    mean, m2 : (c,) float64
-        Mean of each channel, and sum of the squared deviations from it.
-    low, high : (c,) float64
-        Smallest and largest value of each channel.
-    """
-
-    samples: int
-    pixels: int
-    mean: Vector
-    m2: Vector
-    low: Vector
-    high: Vector
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return len(self.mean)
-
-    @property
-    def variance(self) -> Vector:
-        """Population variance of each channel, (c,) float64."""
-        return self.m2 / self.pixels
-
-    def merge(self, other: FloatTotals) -> FloatTotals:
-        """Moments of the images of both, in float64: unlike :meth:`FloatMoments.merge` it rounds, by Chan's formula.
-
-        Raises
-        ------
-        SourceError
-            The numbers of channels differ.
-        """
-        _check_equal("channels", self.channels, other.channels)
-        joined = join(
-            Nodes(np.zeros(1, np.int64), self.mean[None], self.m2[None]),
-            Nodes(np.zeros(1, np.int64), other.mean[None], other.m2[None]),
-            np.array([float(self.pixels)]),
-            np.array([float(other.pixels)]),
-        )
-        return FloatTotals(
-            self.samples + other.samples,
-            self.pixels + other.pixels,
-            joined.mean[0],
-            joined.m2[0],
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +188,9 @@ class FloatMoments:
         return cls(sample_pixels, {}, np.full(channels, np.inf), np.full(channels, -np.inf))
 
     @classmethod
-    def partial(cls, block: NDArray[Any], start: int) -> FloatMoments:
+    def partial(
+        cls, block: NDArray[Any], start: int, *, omit: bool = False, weights: Vector | None = None
+    ) -> FloatMoments:
         """Moments of one block.
 
         Parameters
@@ -231,6 +199,10 @@ class FloatMoments:
             A view of any strides.
         start : int
             Index of its first sample in the whole data set, at least 0.
+        omit : bool
+            Leave out NaN and infinite pixels, each in its channel, instead of reporting them in :meth:`finalise`.
+        weights : (b,) float64, optional
+            What each image weighs, at least 0; 1 by default. An image of weight 0 is not looked at.
 
         Raises
         ------
@@ -240,6 +212,8 @@ class FloatMoments:
         samples, height, width, channels = block.shape
         if not block.size:
             return cls.identity(channels, height * width)
+        if omit or weights is not None:
+            return cls._weighted(block, start, omit, np.ones(samples) if weights is None else weights)
         leaves = float_leaves(block)
         bad = np.flatnonzero(leaves.bad)
         nodes = Nodes(np.arange(start, start + samples), leaves.mean, leaves.m2)
@@ -252,6 +226,33 @@ class FloatMoments:
             start + int(bad[0]) if bad.size else None,
         )
 
+    @classmethod
+    def _weighted(cls, block: NDArray[Any], start: int, omit: bool, weights: Vector) -> FloatMoments:
+        """See :meth:`partial`."""
+        samples, height, width, channels = block.shape
+        counted = np.flatnonzero(weights > 0)
+        seen = block if len(counted) == samples else block[counted]
+        mean, m2, weight = (np.zeros((samples, channels)) for _ in range(3))
+        bad_elements, first_bad = 0, None
+        low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        if len(counted):
+            factor = weights[counted, None]
+            if omit:
+                kept = omitting_leaves(seen)
+                leaves: Any = kept
+                weight[counted] = kept.kept * factor
+                bad_elements = int(kept.kept.size * height * width - kept.kept.sum())
+            else:
+                leaves = float_leaves(seen)
+                weight[counted] = factor * float(height * width)
+                bad = np.flatnonzero(leaves.bad)
+                bad_elements = int(leaves.bad.sum())
+                first_bad = start + int(counted[bad[0]]) if bad.size else None
+            mean[counted], m2[counted], low, high = leaves.mean, leaves.m2 * factor, leaves.low, leaves.high
+        nodes = Nodes(np.arange(start, start + samples), mean, m2, weight)
+        pixels = height * width
+        return cls(pixels, complete({0: nodes}, pixels), low, high, bad_elements, first_bad)
+
     def merge(self, other: FloatMoments) -> FloatMoments:
         """Moments of the images of both.
 
@@ -260,8 +261,8 @@ class FloatMoments:
         SourceError
             The images differ in size or channels, or a sample is in both.
         """
-        _check_equal("channels", len(self.low), len(other.low))
-        _check_equal("pixels per image", self.sample_pixels, other.sample_pixels)
+        check_equal("channels", len(self.low), len(other.low))
+        check_equal("pixels per image", self.sample_pixels, other.sample_pixels)
         both = {
             level: stack([side.levels[level] for side in (self, other) if level in side.levels])
             for level in sorted(self.levels.keys() | other.levels.keys())
@@ -282,7 +283,7 @@ class FloatMoments:
         """Number of images seen."""
         return sum(len(nodes.numbers) << level for level, nodes in self.levels.items())
 
-    def finalise(self) -> FloatTotals:
+    def finalise(self) -> FloatTotals | WeightedTotals:
         """Join what is left, from the leaves up.
 
         Raises
@@ -291,7 +292,7 @@ class FloatMoments:
             No image was seen; pixels are NaN or infinite; or finite ones are so large that float64 cannot hold their
             squares.
         """
-        _check_any(self.samples)
+        check_any(self.samples)
         if self.first_bad is not None:
             raise SourceError(
                 f"{self.bad_elements} pixel values are NaN or infinite, the first of them in image {self.first_bad}: "
@@ -305,15 +306,21 @@ class FloatMoments:
                 f"pixel values between {self.low.min():g} and {self.high.max():g} have squares beyond the range of "
                 "float64. Scale the images down before fitting"
             )
+        if root.weight is not None:
+            return self._finalise_weighted(root, root.weight[0])
         # Which of 0.0 and −0.0 is the extreme depends on the order of merging: adding 0.0 leaves one kind of zero.
         return FloatTotals(self.samples, self.samples * self.sample_pixels, mean, m2, self.low + 0.0, self.high + 0.0)
 
+    def _finalise_weighted(self, root: Nodes, weight: Vector) -> WeightedTotals:
+        empty = np.flatnonzero(weight <= 0)
+        if empty.size:
+            raise SourceError(
+                f"channel {empty[0]} has no pixel that counts: all are NaN or infinite, or in images of weight 0. "
+                "Leave the channel out, or give other weights"
+            )
+        low, high = self.low + 0.0, self.high + 0.0
+        pixels = self.samples * self.sample_pixels
+        return WeightedTotals(self.samples, pixels, weight, root.mean[0], root.m2[0], low, high, self.bad_elements)
 
-def _check_equal(what: str, ours: int, theirs: int) -> None:
-    if ours != theirs:
-        raise SourceError(f"statistics of images with {ours} and with {theirs} {what} cannot be merged")
 
-
-def _check_any(samples: int) -> None:
-    if not samples:
-        raise SourceError("there are no images to take statistics of: fit needs at least one")
+Moments = IntegerMoments | FloatTotals | WeightedTotals

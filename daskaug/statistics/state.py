@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import warnings
@@ -13,19 +14,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskaug.errors import SourceError, StoreError
-from daskaug.statistics import archive
-from daskaug.statistics.moments import FloatTotals, IntegerMoments, is_exact
-from daskaug.statistics.whitening import Whitening
-
-Vector = NDArray[np.float64]
+from daskaug.errors import ConfigError, SourceError, StoreError
+from daskaug.statistics import archive, encoding, exports
+from daskaug.statistics.content import Content, Part, probe_of, probe_rows
+from daskaug.statistics.histogram import Histogram
+from daskaug.statistics.moments import FloatMoments, IntegerMoments, Moments
+from daskaug.statistics.numbers import Numbers
+from daskaug.statistics.totals import WeightedTotals
+from daskaug.statistics.whitening import (
+    Gram,
+    channel_moments,
+    components_of,
+    gram_of,
+    merge_grams,
+    whitening_from_gram,
+    withdraw_gram,
+)
+from daskaug.statistics.whitening.entries import save_directions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Statistics:
+class Statistics(Numbers):
     """Statistics of a set of images: channel moments and, where asked for, ZCA whitening.
 
-    Two objects are equal when every number in them is.
+    Two objects are equal when every number in them is; which data the numbers are of (`seen`) is not compared.
 
     Parameters
     ----------
@@ -35,12 +47,25 @@ class Statistics:
         ``"channels_last"`` or ``"channels_first"``.
     dtype : str
         dtype that the images were reduced in.
-    moments : IntegerMoments or FloatTotals
+    moments : IntegerMoments, FloatTotals or WeightedTotals
         Counts, sums and extremes of the images as read, before any rescaling.
     rescale : float or None
         Factor that `mean`, `std` and `whitening` take into account.
     whitening : Whitening or None
         For images that are rescaled and centred by `mean`.
+    histogram : Histogram or None
+        Exact counts of the values of the images as read, where they were asked for.
+    gram : IntegerGram or FloatGram or None
+        Second moments of all pairs of values of an image as read, (d, d), where they were kept: what whitening can be
+        computed from.
+    seen : tuple of Part
+        The data that the numbers are of; empty where nobody knows.
+    range_is_bound : bool
+        Whether `minimum` and `maximum` are only bounds, since images were withdrawn that may have had them.
+    is_complete : bool
+        False where fitting stopped early, within its tolerance.
+    interval : Interval or None
+        How sure `mean` and `std` then are.
 
     Raises
     ------
@@ -48,131 +73,300 @@ class Statistics:
         The parts do not fit each other.
     """
 
-    image_shape: tuple[int, int, int]
-    data_format: str
-    dtype: str
-    moments: IntegerMoments | FloatTotals
-    rescale: float | None = None
-    whitening: Whitening | None = None
-
-    def __post_init__(self) -> None:
-        """Check that the parts fit each other."""
-        if self.data_format not in ("channels_last", "channels_first"):
-            raise SourceError(f"data_format must be 'channels_last' or 'channels_first', not {self.data_format!r}")
-        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
-            raise SourceError(f"image_shape must be three positive numbers, not {self.image_shape}")
-        if is_exact(self.dtype) != isinstance(self.moments, IntegerMoments):
-            raise SourceError(f"{type(self.moments).__name__} are not the moments of {self.dtype} images")
-        if self.moments.channels != self.channels:
-            raise SourceError(
-                f"images of shape {self.image_shape} ({self.data_format}) have {self.channels} channels, and the "
-                f"moments are of {self.moments.channels}"
-            )
-        if self.moments.samples < 1 or self.moments.pixels * self.channels != self.samples * math.prod(
-            self.image_shape
-        ):
-            raise SourceError(
-                f"{self.moments.samples} images of shape {self.image_shape} cannot have "
-                f"{self.moments.pixels} pixels in each channel"
-            )
-        if self.rescale is not None and not (np.isfinite(self.rescale) and self.rescale):
-            raise SourceError(f"rescale must be None or a finite number other than 0, not {self.rescale}")
-        if self.whitening is not None and self.whitening.features != math.prod(self.image_shape):
-            raise SourceError(
-                f"images of shape {self.image_shape} have {math.prod(self.image_shape)} values, and the whitening is "
-                f"for {self.whitening.features}"
-            )
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return self.image_shape[2 if self.data_format == "channels_last" else 0]
-
-    @property
-    def samples(self) -> int:
-        """Number of images."""
-        return self.moments.samples
-
-    @property
-    def pixels(self) -> int:
-        """Number of pixels in each channel, over all images."""
-        return self.moments.pixels
-
-    @functools.cached_property
-    def mean(self) -> Vector:
-        """Mean of each channel of the rescaled images, (c,) float64, read-only."""
-        return _readonly(self.moments.mean * self._factor)
-
-    @functools.cached_property
-    def std(self) -> Vector:
-        """Population standard deviation of each channel of the rescaled images, (c,) float64, read-only."""
-        return _readonly(np.sqrt(self.moments.variance) * abs(self._factor))
-
-    @property
-    def minimum(self) -> Vector:
-        """Smallest value of each channel of the images as read, (c,) float64."""
-        return np.array(self.moments.low, np.float64)
-
-    @property
-    def maximum(self) -> Vector:
-        """Largest value of each channel of the images as read, (c,) float64."""
-        return np.array(self.moments.high, np.float64)
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 of the content, 64 hexadecimal digits: the same on every machine, whatever file it came from."""
-        return archive.digest(*_encode(self))
-
-    @property
-    def _factor(self) -> float:
-        return 1.0 if self.rescale is None else self.rescale
-
-    def __eq__(self, other: object) -> bool:
-        return self.digest == other.digest if isinstance(other, Statistics) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __repr__(self) -> str:
-        size = "×".join(map(str, self.image_shape))
-        parts = [f"{self.samples:,} images of {size} {self.dtype}, {self.data_format}"]
-        if self.rescale is not None:
-            parts.append(f"rescaled by {self.rescale:.6g}")
-        parts += [f"mean {_short(self.mean)}", f"std {_short(self.std)}"]
-        if self.whitening is not None:
-            rank, features = self.whitening.rank, self.whitening.features
-            parts.append(f"ZCA of rank {rank:,} in {features:,}, epsilon {self.whitening.epsilon:.6g}")
-        return f"Statistics({'; '.join(parts)})"
-
     def merge(self, other: Statistics) -> Statistics:
         """Statistics of the images of both: exact for integer images, in float64 for others; also ``a + b``.
 
-        Whitening cannot be merged and is dropped with a warning.
+        Whitening and intervals cannot be merged and are dropped, the former with a warning: from Gram matrices, which
+        are merged, :meth:`whiten` computes it again. A histogram or (with a warning) a Gram matrix that only one of
+        them has is dropped too.
 
         Raises
         ------
         SourceError
             The images differ in shape, data format or dtype, or the rescaling differs.
         """
+        self._check_alike(other, "merged")
+        self._warn_of_dropped(other)
+        digests = {part.content.digest for part in self.seen}
+        twice = [part for part in other.seen if part.content.digest in digests]
+        if twice:
+            warnings.warn(
+                f"{twice[0].content.rows:,} images are in both of the statistics that are merged, and count twice",
+                stacklevel=2,
+            )
+        ours, theirs = self.histogram, other.histogram
+        seen = self.seen + other.seen if self.seen and other.seen else ()
+        return replace(
+            self,
+            moments=_both("merge", self.moments, other.moments),
+            whitening=None,
+            histogram=None if ours is None or theirs is None else ours.merge(theirs),
+            gram=None if self.gram is None or other.gram is None else merge_grams(self.gram, other.gram),
+            seen=tuple(sorted(seen, key=lambda part: part.content.digest)),
+            range_is_bound=self.range_is_bound or other.range_is_bound,
+            is_complete=self.is_complete and other.is_complete,
+            interval=None,
+        )
+
+    def withdraw(self, other: Statistics) -> Statistics:
+        """Statistics without the images of `other`, which were merged into these or are some of them; also ``a - b``.
+
+        Counts, sums, histogram and Gram matrix of integer images are exact: ``a + b - b`` has those of ``a`` bit for
+        bit. For other images it is float64 arithmetic, and loses digits the less is left. Whitening is dropped with a
+        warning, as by :meth:`merge`.
+
+        The range is exact where a histogram tells it, where the data that were seen together are withdrawn together, or
+        where the range of `other` lies within; otherwise it stays, as a bound (`range_is_bound`).
+
+        Raises
+        ------
+        SourceError
+            The images differ in shape, data format or dtype, or the rescaling differs; those of `other` cannot have
+            been among these; or none is left.
+        """
+        self._check_alike(other, "withdrawn")
+        self._warn_of_dropped(other)
+        moments = _both("withdraw", self.moments, other.moments)
+        gram: Gram | None = None
+        if self.gram is not None and other.gram is not None:
+            gram = withdraw_gram(self.gram, other.gram)
+        ours, theirs = self.histogram, other.histogram
+        histogram = None if ours is None or theirs is None else ours.withdraw(theirs)
+        seen = self._seen_without(other)
+        moments, bound = self._range_without(other, moments, histogram, seen)
+        return replace(
+            self,
+            moments=moments,
+            whitening=None,
+            histogram=histogram,
+            gram=gram,
+            seen=seen,
+            range_is_bound=bound,
+            interval=None,
+        )
+
+    def _seen_without(self, other: Statistics) -> tuple[Part, ...]:
+        """What was seen and is left, where everything that is withdrawn was seen by itself."""
+        if not other.seen or not all(part in self.seen for part in other.seen):
+            return ()
+        left = list(self.seen)
+        for part in other.seen:
+            left.remove(part)
+        return tuple(left)
+
+    def _range_without(
+        self, other: Statistics, moments: Moments, histogram: Histogram | None, seen: tuple[Part, ...]
+    ) -> tuple[Moments, bool]:
+        """The moments that are left with their range, and whether that is only a bound."""
+        if histogram is not None:
+            return _with_range(moments, *histogram.range()), False
+        if seen:
+            lows, highs = zip(*((part.low, part.high) for part in seen), strict=True)
+            return _with_range(moments, tuple(map(min, *lows, lows[0])), tuple(map(max, *highs, highs[0]))), False
+        low, high = np.array(moments.low), np.array(moments.high)
+        inside = (np.array(other.moments.low) > low).all() and (np.array(other.moments.high) < high).all()
+        return moments, self.range_is_bound or not inside
+
+    def whiten(self, *, epsilon: float = 1e-6, components: float | None = None) -> Statistics:
+        """The same with ZCA whitening, computed from the Gram matrix that was kept; no image is read.
+
+        So images that were appended, or taken away, need no second look at the others.
+
+        Parameters
+        ----------
+        epsilon : float
+            Added to the singular values, as ``zca_epsilon`` of :class:`~daskaug.ImageDataGenerator`.
+        components : int or float, optional
+            How many directions are kept, as ``zca_components`` of its ``fit``; None: all.
+
+        Returns
+        -------
+        Statistics
+            Assigned to ``generator.statistics`` it is what the generator whitens with.
+
+        Raises
+        ------
+        ConfigError
+            There is no Gram matrix, or an argument cannot work.
+
+        Notes
+        -----
+        Takes four d × d matrices of float64 beside the one that is kept, and some 18 · d³ flops.
+        """
+        rank, fraction = components_of(components)
+        if not (isinstance(epsilon, float | int) and 0 <= epsilon < math.inf):
+            raise ConfigError(f"`epsilon` must be a finite number, 0 or more. Received: epsilon={epsilon!r}.")
+        if self.gram is None:
+            raise ConfigError(
+                "Whitening is computed from a Gram matrix, and these statistics have none. Fit with keep_gram=True, or "
+                "with zca_whitening=True on all images."
+            )
+        whitening = whitening_from_gram(
+            self.gram,
+            self.moments.mean,
+            self.image_shape,
+            self.data_format,
+            epsilon=epsilon,
+            rescale=self._factor,
+            rank=rank,
+            fraction=fraction,
+        )
+        return replace(self, whitening=whitening)
+
+    def update(self, x: Any) -> Statistics:
+        """Statistics of these images and more; the same as merging with those of `x`.
+
+        Parameters
+        ----------
+        x : (n, ...) array, or what :func:`daskaug.open_images` returns
+            Images as these statistics were taken of them: of the same shape and dtype, and after the preprocessing
+            function and samplewise normalising if there are any, but before rescaling. Read block by block in this
+            thread; to read a large store with all workers, fit on it and merge.
+
+        Returns
+        -------
+        Statistics
+            Other objects of these statistics stay as they are.
+
+        Raises
+        ------
+        SourceError
+            The images differ in shape or dtype, are none, or have NaN or infinite pixels.
+        """
+        more: Statistics | None = None
+        plan = [(0, len(x))] if isinstance(x, np.ndarray) else [(b.start, b.stop) for b in x.plan(0, x.shape[0])]
+        for start, stop in plan:
+            block = self._of_block(x if isinstance(x, np.ndarray) else x.read(start, stop), start)
+            more = block if more is None else more.merge(block)
+        if more is None:
+            raise SourceError("there are no images to update with")
+        content = functools.reduce(Content.merge, [part.content for part in more.seen])
+        part = Part(content, tuple(more.moments.low), tuple(more.moments.high))
+        return self.merge(replace(more, seen=(part,)))
+
+    def _of_block(self, block: NDArray[Any], start: int) -> Statistics:
+        """Statistics of the same kind of some more images."""
+        if block.shape[1:] != self.image_shape or block.dtype.name != self.dtype:
+            raise SourceError(
+                f"the statistics are of {self.dtype} images of shape {self.image_shape}, and cannot be updated with "
+                f"{block.dtype} of shape {block.shape[1:]}"
+            )
+        images = block if self.data_format == "channels_last" else block.transpose(0, 2, 3, 1)
+        moments: Moments
+        if isinstance(self.moments, IntegerMoments):
+            moments = IntegerMoments.partial(images).finalise()
+        else:
+            omit = isinstance(self.moments, WeightedTotals)
+            moments = FloatMoments.partial(images, start, omit=omit).finalise()
+        part = Part(Content.partial(block, start), tuple(moments.low), tuple(moments.high))
+        histogram = None if self.histogram is None else Histogram.partial(images)
+        return replace(
+            self,
+            moments=moments,
+            histogram=histogram,
+            gram=None if self.gram is None else gram_of(block),
+            seen=(part,),
+            range_is_bound=False,
+            is_complete=True,
+            interval=None,
+            whitening=None,
+        )
+
+    def check(self, x: Any) -> None:
+        """Compare with images that these statistics are going to be used on.
+
+        Parameters
+        ----------
+        x : (n, ...) array, or what :func:`daskaug.open_images` returns
+            Up to 16 images of it are read.
+
+        Raises
+        ------
+        SourceError
+            They have another number of channels, or another size where these statistics whiten.
+
+        Warns
+        -----
+        UserWarning
+            They are other images than those that the statistics were fitted on, or of another size.
+        """
+        shape = tuple(x.shape[1:])
+        channels = shape[2 if self.data_format == "channels_last" else 0]
+        fits = shape == self.image_shape if self.whitening is not None else channels == self.channels
+        if not fits:
+            raise SourceError(
+                f"the statistics were fitted on images of shape {self.image_shape} ({self.data_format}), and cannot be "
+                f"used on images of shape {shape}. Fit again on these"
+            )
+        if len(self.seen) != 1 or not self.seen[0].content.probe[0]:
+            return
+        content = self.seen[0].content
+        layout = Content.identity(shape, x.dtype.name).layout
+        rows = probe_rows(x.shape[0])[: content.probe[0]]
+        images = x[rows] if isinstance(x, np.ndarray) else x.take(rows)
+        if layout != content.layout or probe_of(images, rows) != content.probe:
+            warnings.warn(
+                f"the statistics were fitted on other images ({content.rows:,} of {content.layout}, content "
+                f"{content.digest[:12]}) than these ({x.shape[0]:,} of {layout}). Fit again, unless that is meant",
+                stacklevel=2,
+            )
+
+    def _gram_agrees(self) -> bool:
+        """Whether the Gram matrix and the sums of the channels can be of the same images."""
+        if self.gram is None:
+            return True
+        mean, variance, scale = channel_moments(self.gram, self.image_shape, self.data_format)
+        mean_agrees = np.abs(mean - self.moments.mean) <= 1e-6 * scale
+        return bool((mean_agrees & (np.abs(variance - self.moments.variance) <= 1e-6 * scale**2)).all())
+
+    def _check_alike(self, other: Statistics, verb: str) -> None:
         for name in ("image_shape", "data_format", "dtype", "rescale"):
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
-                raise SourceError(f"statistics can be merged when their {name} is the same: {ours} and {theirs} differ")
+                raise SourceError(f"statistics can be {verb} when their {name} is the same: {ours} and {theirs} differ")
+
+    def _warn_of_dropped(self, other: Statistics) -> None:
+        """Say what the combined statistics will lack, and how to have it."""
+        both = self.gram is not None and other.gram is not None
         if self.whitening is not None or other.whitening is not None:
+            way = "Call whiten() on them: they keep a Gram matrix"
+            if not both:
+                way = "Fit on all images to whiten, or fit each part with keep_gram=True: then they have whiten()"
             warnings.warn(
-                "ZCA whitening cannot be computed from the whitening of parts: the merged statistics have none. "
-                "Fit on all images to whiten",
-                stacklevel=2,
+                f"ZCA whitening cannot be computed from the whitening of parts: the new statistics have none. {way}",
+                stacklevel=3,
             )
-        mine, others = self.moments, other.moments
-        if isinstance(mine, IntegerMoments) and isinstance(others, IntegerMoments):
-            return replace(self, moments=mine.merge(others), whitening=None)
-        if isinstance(mine, FloatTotals) and isinstance(others, FloatTotals):
-            return replace(self, moments=mine.merge(others), whitening=None)
-        raise SourceError("exact statistics and float statistics cannot be merged")
+        elif not both and (self.gram is not None or other.gram is not None):
+            warnings.warn(
+                "only one of the statistics has a Gram matrix, and the new ones have none. Fit both with "
+                "keep_gram=True to keep it",
+                stacklevel=3,
+            )
 
     def __add__(self, other: object) -> Statistics:
         return self.merge(other) if isinstance(other, Statistics) else NotImplemented
+
+    def __sub__(self, other: object) -> Statistics:
+        return self.withdraw(other) if isinstance(other, Statistics) else NotImplemented
+
+    def to_json(self) -> str:
+        """The numbers as plain JSON, without the whitening's factors. Exact sums are integers of any length."""
+        return json.dumps(exports.as_json(self), sort_keys=True)
+
+    def to_keras(self) -> dict[str, Any]:
+        """Arguments of a Keras layer that standardises: ``keras.layers.Normalization(**statistics.to_keras())``.
+
+        The layer divides by the standard deviation itself, where :class:`~daskaug.ImageDataGenerator` adds 1e-6 to it.
+        """
+        return exports.for_keras(self)
+
+    def to_torchvision(self) -> dict[str, list[float]]:
+        """Arguments of a transform of torchvision: ``transforms.Normalize(**statistics.to_torchvision())``.
+
+        For uint8 images without `rescale` they are those of images that ``ToTensor`` or
+        ``ToDtype(torch.float32, scale=True)`` has divided by 255; for others, of the (rescaled) images as they are.
+        """
+        return exports.for_torchvision(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one NPZ file, which :func:`numpy.load` alone can read; it appears whole or not at all.
@@ -182,10 +376,17 @@ class Statistics:
         path : path
             Used as given; an existing file is replaced. The entries are ``mean`` and ``std`` (c,), ``minimum`` and
             ``maximum`` (c,), for float images ``raw_mean`` and ``raw_m2`` (c,) before rescaling, for whitened ones
-            ``zca_u`` (d, rank) and ``zca_scale`` (rank,), all float64, and ``header``, a string of JSON: the counts,
-            and for integer images the exact sums as decimal strings.
+            ``zca_u`` (d, rank) and ``zca_scale`` (rank,), all float64 (`zca_u` of more than 64 MiB in float32 lies
+            beside the file, in the Zarr array ``PATH.directions.zarr``), and ``header``, a string of JSON: the counts,
+            for integer images the exact sums as decimal strings, and hashes of the data that were seen. With a
+            histogram there is also ``histogram`` (c, levels) int64, whose first column counts ``histogram_start``; with
+            a Gram matrix ``gram`` (d, d), for integer images Σ (x − s)(x − s)ᵀ over the flattened images x, beside
+            ``gram_sums`` (d,), Σ (x − s), s the number ``gram_shift`` of the header, for others
+            Σ (x − m)(x − m)ᵀ beside ``gram_mean`` (d,), m; for images whose pixels do not count alike ``weight`` (c,);
+            after stopping early ``interval_mean`` and ``interval_std`` (c,), before rescaling.
         """
-        archive.write(Path(path), *_encode(self))
+        save_directions(self.whitening, Path(path))
+        archive.write(Path(path), *encoding.encode(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Statistics:
@@ -200,9 +401,10 @@ class Statistics:
         """
         header, arrays = archive.read(Path(path))
         try:
-            statistics = _decode(header, arrays)
+            statistics = cls(**encoding.decode(header, arrays, Path(path)))
             # What can be computed from the rest must come out as it was read.
-            agrees = statistics.digest == archive.digest(header, arrays)
+            agrees = archive.digest(*encoding.encode(statistics)) == archive.digest(header, arrays)
+            agrees = agrees and statistics._gram_agrees()
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             detail = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise StoreError(f"{path} is no complete statistics file: {detail}. Fit again or restore it") from error
@@ -211,54 +413,18 @@ class Statistics:
         return statistics
 
 
-def _encode(statistics: Statistics) -> tuple[archive.Header, archive.Arrays]:
-    """Content of the file. Numbers that may exceed 2^53 are decimal strings, which any JSON reader keeps."""
-    moments, whitening = statistics.moments, statistics.whitening
-    header: archive.Header = {
-        "image_shape": list(statistics.image_shape),
-        "data_format": statistics.data_format,
-        "dtype": statistics.dtype,
-        "samples": str(moments.samples),
-        "pixels": str(moments.pixels),
-        "rescale": statistics.rescale,
-        "zca_epsilon": None if whitening is None else whitening.epsilon,
-    }
-    arrays: archive.Arrays = {name: getattr(statistics, name) for name in ("mean", "std", "minimum", "maximum")}
+def _both(verb: str, ours: Moments, theirs: Moments) -> Moments:
+    """``ours.merge(theirs)`` or ``ours.withdraw(theirs)`` of moments of one kind."""
+    if type(ours) is not type(theirs):
+        raise SourceError(
+            "statistics can be combined when they were taken in the same way, and these hold "
+            f"{type(ours).__name__} and {type(theirs).__name__}. Use the same dtype, nan_policy and sample_weight"
+        )
+    combined: Moments = getattr(ours, verb)(theirs)
+    return combined
+
+
+def _with_range(moments: Moments, low: tuple[Any, ...], high: tuple[Any, ...]) -> Moments:
     if isinstance(moments, IntegerMoments):
-        header["sums"] = [str(value) for value in moments.sums]
-        header["sums_of_squares"] = [str(value) for value in moments.squares]
-    else:
-        arrays |= {"raw_mean": moments.mean, "raw_m2": moments.m2}
-    if whitening is not None:
-        arrays |= {"zca_u": whitening.u, "zca_scale": whitening.scale}
-    return header, arrays
-
-
-def _decode(header: archive.Header, arrays: archive.Arrays) -> Statistics:
-    """Undo :func:`_encode`."""
-    samples, pixels = int(header["samples"]), int(header["pixels"])
-    low, high = arrays["minimum"], arrays["maximum"]
-    moments: IntegerMoments | FloatTotals
-    if is_exact(header["dtype"]):
-        sums, squares = (tuple(map(int, header[name])) for name in ("sums", "sums_of_squares"))
-        moments = IntegerMoments(samples, pixels, sums, squares, tuple(map(int, low)), tuple(map(int, high)))
-    else:
-        moments = FloatTotals(samples, pixels, arrays["raw_mean"], arrays["raw_m2"], low, high)
-    whitening = None
-    if header["zca_epsilon"] is not None:
-        whitening = Whitening(arrays["zca_u"], arrays["zca_scale"], header["zca_epsilon"])
-    height, width, depth = header["image_shape"]
-    return Statistics(
-        (height, width, depth), header["data_format"], header["dtype"], moments, header["rescale"], whitening
-    )
-
-
-def _readonly(values: Vector) -> Vector:
-    values.flags.writeable = False
-    return values
-
-
-def _short(values: Any) -> str:
-    """Few enough digits of a few channels to read."""
-    shown = ", ".join(f"{value:.6g}" for value in values[:4])
-    return f"[{shown}{', …' if len(values) > 4 else ''}]"
+        return replace(moments, low=low, high=high)
+    return replace(moments, low=np.array(low), high=np.array(high))

@@ -18,19 +18,29 @@ Vector = NDArray[np.float64]
 
 
 class Nodes(NamedTuple):
-    """Nodes of one level of the tree: numbers (k,) int64 ascending, mean (k, c), m2 (k, c)."""
+    """Nodes of one level of the tree: numbers (k,) int64 ascending, mean (k, c), m2 (k, c).
+
+    Where pixels do not count alike, `weight` (k, c) says what each node weighs, and `m2` is weighted.
+    """
 
     numbers: NDArray[np.int64]
     mean: Vector
     m2: Vector
+    weight: Vector | None = None
 
     def take(self, which: NDArray[Any]) -> Nodes:
         """Nodes at these positions, or where a mask is true."""
-        return Nodes(self.numbers[which], self.mean[which], self.m2[which])
+        weight = None if self.weight is None else self.weight[which]
+        return Nodes(self.numbers[which], self.mean[which], self.m2[which], weight)
 
 
 def join(left: Nodes, right: Nodes, n_left: Vector, n_right: Vector) -> Nodes:
-    """Join pairs of nodes by Chan's formula, one level up; n_left, n_right: (k,) pixels, may be broadcast."""
+    """Join pairs of nodes by Chan's formula, one level up.
+
+    n_left, n_right: (k,) pixels, may be broadcast; not looked at where the nodes have weights of their own.
+    """
+    if left.weight is not None and right.weight is not None:
+        return _join_weighted(left, right, left.weight, right.weight)
     share = (n_right / (n_left + n_right))[:, None]
     # NaN never comes here; a square that overflows is reported by finalise.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -40,9 +50,22 @@ def join(left: Nodes, right: Nodes, n_left: Vector, n_right: Vector) -> Nodes:
     return Nodes(left.numbers >> 1, mean, m2)
 
 
+def _join_weighted(left: Nodes, right: Nodes, w_left: Vector, w_right: Vector) -> Nodes:
+    """The same with weights (k, c), of which any may be zero: then the other node stays as it is, bit for bit."""
+    weight = w_left + w_right
+    share = np.divide(w_right, weight, out=np.zeros_like(weight), where=weight > 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        delta = np.where((w_left > 0) & (w_right > 0), right.mean - left.mean, 0.0)
+        mean = np.where(w_left > 0, left.mean, right.mean) + delta * share
+        m2 = (left.m2 + right.m2) + (delta * delta) * (w_left * share)
+    return Nodes(left.numbers >> 1, mean, m2, weight)
+
+
 def stack(parts: Iterable[Nodes]) -> Nodes:
     """Nodes of several parts, of one level, in the order of their numbers."""
-    joined = Nodes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    numbers, mean, m2, weight = zip(*parts, strict=True)
+    weights = None if weight[0] is None else np.concatenate(weight)
+    joined = Nodes(np.concatenate(numbers), np.concatenate(mean), np.concatenate(m2), weights)
     if (joined.numbers[1:] > joined.numbers[:-1]).all():
         return joined
     return joined.take(np.argsort(joined.numbers, kind="stable"))
@@ -85,10 +108,13 @@ def climb(levels: Mapping[int, Nodes], sample_pixels: int) -> Nodes:
         joined = join(nodes.take(first), nodes.take(first + 1), pixels[first], pixels[first + 1])
         mean, m2 = nodes.mean.copy(), nodes.m2.copy()
         mean[first], m2[first] = joined.mean, joined.m2
+        weight = None if nodes.weight is None else nodes.weight.copy()
+        if weight is not None:
+            weight[first] = joined.weight
         pixels[first] += pixels[first + 1]
         stays = np.ones(len(nodes.numbers), bool)
         stays[first + 1] = False
-        nodes, pixels = Nodes(nodes.numbers[stays] >> 1, mean[stays], m2[stays]), pixels[stays]
+        nodes, pixels = Nodes(nodes.numbers >> 1, mean, m2, weight).take(stays), pixels[stays]
         level += 1
         if level in levels:
             added = levels[level]

@@ -18,6 +18,7 @@ from daskaug.seeding import Operation
 from daskaug.transforms import like_keras
 from daskaug.transforms.affine import matrices
 from daskaug.transforms.draws import Draws, draw, draw_like_keras
+from daskaug.transforms.whitening import Factors, Whitener
 
 STD_EPSILON = 1e-6
 """Added to a standard deviation before dividing by it, as in Keras."""
@@ -31,13 +32,13 @@ class FittedArrays:
     ----------
     mean, std : array or None
         Of any shape that broadcasts to an image; (1, 1, c) or (c, 1, 1) when fitted.
-    whitening : (d, d) array or None
-        ZCA matrix for images flattened in their data format, ``d = height * width * channels``.
+    whitening : (d, d) array, Factors or None
+        ZCA matrix for images flattened in their data format, ``d = height * width * channels``, or its factors.
     """
 
     mean: NDArray[Any] | None = None
     std: NDArray[Any] | None = None
-    whitening: NDArray[Any] | None = None
+    whitening: NDArray[Any] | Factors | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -206,15 +207,14 @@ class BlockTransform:
             if self.config.featurewise_std_normalization and std is not None:
                 block /= std.astype(block.dtype) + block.dtype.type(STD_EPSILON)
         if self.config.zca_whitening and self.fitted.whitening is not None:
-            matrix = self._whitening.astype(block.dtype, copy=False)
-            block = (block.reshape(len(block), -1) @ matrix).reshape(block.shape)
+            block = self._whitening(block).astype(block.dtype, copy=False)
         return block
 
     @functools.cached_property
-    def _whitening(self) -> NDArray[Any]:
-        """The whitening matrix in the dtype of the work, made once and not sent along."""
+    def _whitening(self) -> Whitener:
+        """Whitening in the dtype of the work, made once by a process and not sent along."""
         assert self.fitted.whitening is not None
-        return self.fitted.whitening.astype(self.work_dtype)
+        return Whitener(self.fitted.whitening, self.work_dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_whitening"}
@@ -244,11 +244,13 @@ class BlockTransform:
                     "Fit the generator on images of this shape, or assign one that broadcasts to it."
                 )
         whitening, features = self.fitted.whitening, int(np.prod(image_shape))
-        if self.config.zca_whitening and whitening is not None and whitening.shape != (features, features):
-            raise ConfigError(
-                f"`zca_whitening_matrix` has shape {whitening.shape}; images of shape {tuple(image_shape)} need "
-                f"({features}, {features}). Fit the generator on images of this shape."
-            )
+        if self.config.zca_whitening and whitening is not None:
+            size = whitening.features if isinstance(whitening, Factors) else whitening.shape[0]
+            if size != features:
+                raise ConfigError(
+                    f"`zca_whitening_matrix` has shape ({size}, {size}); images of shape {tuple(image_shape)} need "
+                    f"({features}, {features}). Fit the generator on images of this shape."
+                )
 
     def _preprocess(self, image: NDArray[Any], sample_id: int, epoch: int) -> NDArray[Any]:
         function = self.config.preprocessing_function

@@ -13,6 +13,7 @@ from daskaug.config import Config
 from daskaug.errors import ConfigError
 from daskaug.pictures import brighten
 from daskaug.transforms.draws import Draws
+from daskaug.transforms.whitening import Factors
 
 
 def brightness_shift(block: NDArray[Any], factors: NDArray[np.float64]) -> None:
@@ -132,7 +133,7 @@ def standardize_block(
     config: Config,
     mean: NDArray[Any] | None,
     std: NDArray[Any] | None,
-    whitening: NDArray[Any] | None,
+    whitening: NDArray[Any] | Factors | None,
 ) -> None:
     """Standardise images one by one, each laid out in memory as Keras' operations leave it.
 
@@ -173,7 +174,7 @@ def standardize(
     config: Config,
     mean: NDArray[Any] | None,
     std: NDArray[Any] | None,
-    whitening: NDArray[Any] | None,
+    whitening: NDArray[Any] | Factors | None,
 ) -> NDArray[Any]:
     """Standardise as Keras does: in place, with samplewise moments over the whole of `x`.
 
@@ -203,5 +204,6 @@ def standardize(
         if whitening is None:
             warn_unfitted("zca_whitening")
         else:
-            x = (x.reshape(-1, int(np.prod(x.shape[-3:]))) @ whitening).reshape(x.shape)
+            matrix = whitening.matrix() if isinstance(whitening, Factors) else whitening
+            x = (x.reshape(-1, int(np.prod(x.shape[-3:]))) @ matrix).reshape(x.shape)
     return x

@@ -24,6 +24,7 @@ GOLDEN = {
     "draws": "a0cef5846fdce125210ffbe2",
     "matrices": "5bb35b6f0e0b88e7c1dc97ac",
     "file numbers": "c6c82543ec284bbbacb37697",
+    "signs": "c62761adc18e5f8600f7a8d4",
 }
 
 EVERYTHING = Config(
@@ -49,7 +50,8 @@ def sha(*arrays) -> str:
 
 def golden() -> dict[str, str]:
     ids = np.array([0, 1, 2, 1000, 2**40, 2**63, 2**64 - 1], np.uint64)
-    rows = [seeding.raw_rows(7, 3, purpose, op, ids) for purpose in Purpose for op in Operation]
+    purposes = (Purpose.DRAW, Purpose.ORDER, Purpose.FILE_NAME)
+    rows = [seeding.raw_rows(7, 3, purpose, op, ids) for purpose in purposes for op in Operation]
     draws = draw(EVERYTHING, (31, 47), 11, 2, ids)
     return {
         "raw": sha(*rows),
@@ -58,6 +60,7 @@ def golden() -> dict[str, str]:
         "draws": sha(*(column for column in vars(draws).values() if column is not None)),
         "matrices": sha(matrices(draws, (31, 47))),
         "file numbers": sha(seeding.file_numbers(7, 3, ids, 10_000)),
+        "signs": sha(seeding.random_signs(7, 100, 300)),
     }
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from daskaug.errors import SourceError, StoreError
-from daskaug.statistics import FloatTotals, IntegerMoments, Statistics, StatisticsRecipe
+from daskaug.statistics import FloatTotals, IntegerGram, IntegerMoments, Statistics, StatisticsRecipe
 
 
-def fit(images: np.ndarray, gram: bool = False, data_format: str = "channels_last", **options) -> Statistics:
+def fit(
+    images: np.ndarray, gram: bool = False, data_format: str = "channels_last", rescale: float | None = None
+) -> Statistics:
     recipe = StatisticsRecipe(images.shape[1:], data_format, images.dtype.name, gram)
-    return recipe.finalise(recipe.partial(images, 0), **options)
+    return recipe.finalise(recipe.partial(images, 0), rescale=rescale)
+
+
+def whitened(images: np.ndarray, epsilon: float = 1e-6, **options) -> Statistics:
+    return replace(fit(images, gram=True, **options).whiten(epsilon=epsilon), gram=None)
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +30,12 @@ def states(small_tiles, digits) -> dict[str, Statistics]:
     planes = np.ascontiguousarray(small_tiles[:99].transpose(0, 3, 1, 2))
     return {
         "integer": fit(small_tiles),
-        "integer, rescaled and whitened": fit(digits, gram=True, rescale=1 / 16, zca_epsilon=1e-3),
+        "integer, rescaled and whitened": whitened(digits, 1e-3, rescale=1 / 16),
+        "integer, with its Gram matrix": fit(small_tiles.astype(np.int16) * 3, gram=True),
         "signed": fit(small_tiles.astype(np.int16) - 300),
         "float": fit(np.sqrt(small_tiles).astype(np.float32)),
-        "float, whitened, channels first": fit(planes.astype(np.float64), gram=True, data_format="channels_first"),
+        "float, whitened, channels first": whitened(planes.astype(np.float64), data_format="channels_first"),
+        "float, whitened, with its Gram matrix": fit(np.sqrt(small_tiles[:99]), gram=True).whiten(components=9),
         "beyond 2^53": Statistics(
             (1, 1, 1),
             "channels_last",
@@ -39,9 +48,11 @@ def states(small_tiles, digits) -> dict[str, Statistics]:
 NAMES = [
     "integer",
     "integer, rescaled and whitened",
+    "integer, with its Gram matrix",
     "signed",
     "float",
     "float, whitened, channels first",
+    "float, whitened, with its Gram matrix",
     "beyond 2^53",
 ]
 
@@ -62,6 +73,11 @@ def assert_every_field_equal(a: Statistics, b: Statistics) -> None:
         assert a.whitening.epsilon == b.whitening.epsilon
         arrays += [(a.whitening.u, b.whitening.u), (a.whitening.scale, b.whitening.scale)]
         arrays += [(a.whitening.matrix(), b.whitening.matrix())]
+    assert type(a.gram) is type(b.gram)
+    if a.gram is not None:
+        assert a.gram.rows == b.gram.rows
+        names = ("sums", "products") if isinstance(a.gram, IntegerGram) else ("mean", "scatter")
+        arrays += [(getattr(a.gram, name), getattr(b.gram, name)) for name in names]
     for ours, theirs in arrays:
         assert (ours.dtype, ours.shape, ours.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes())
 
@@ -99,7 +115,7 @@ def test_numpy_alone_reads_the_file(states, tmp_path):
         header = json.loads(str(file["header"]))
         entries = {name: file[name] for name in file.files if name != "header"}
     assert header["format"] == "daskaug statistics"
-    assert header["version"] == 1
+    assert header["version"] == 2
     assert header["digest"] == state.digest
     assert header["image_shape"] == [8, 8, 1]
     assert int(header["samples"]) == 1797
@@ -141,7 +157,7 @@ def rewritten(path, change):
 
 
 EDITS = {
-    "another version": (lambda header, arrays, marks: marks.update(version=2), "version 2"),
+    "another version": (lambda header, arrays, marks: marks.update(version=3), "version 3"),
     "another format": (lambda header, arrays, marks: marks.update(format="weights"), "'weights'"),
     "an entry less": (lambda header, arrays, marks: arrays.pop("minimum"), "'minimum'"),
     "an entry more": (lambda header, arrays, marks: arrays.update(extra=arrays["mean"]), "contradict"),
@@ -226,7 +242,7 @@ def test_merging_floats_rounds_in_float64(small_tiles):
 
 
 def test_merging_drops_whitening_aloud(digits):
-    a, b = fit(digits[:900], gram=True), fit(digits[900:])
+    a, b = whitened(digits[:900]), fit(digits[900:])
     with pytest.warns(UserWarning, match="ZCA"):
         merged = a + b
     assert merged == fit(digits)

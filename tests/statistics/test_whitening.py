@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from daskaug.errors import ConfigError, SourceError
-from daskaug.statistics import StatisticsRecipe, check_gram
+from daskaug.statistics import StatisticsRecipe
+from daskaug.statistics.whitening import check_gram
 
 
 def keras_whitening(images: np.ndarray, channel_axis: int, epsilon: float) -> tuple[np.ndarray, np.ndarray, int]:
@@ -23,11 +24,12 @@ def keras_whitening(images: np.ndarray, channel_axis: int, epsilon: float) -> tu
     return (u * (np.sqrt(len(rows)) / (s + epsilon))) @ u.T, rows, int(kept.sum())
 
 
-def fitted(images, data_format="channels_last", blocks=4, **options):
+def fitted(images, data_format="channels_last", blocks=4, rescale=None, epsilon=1e-6):
     recipe = StatisticsRecipe(images.shape[1:], data_format, images.dtype.name, gram=True)
     bounds = np.linspace(0, len(images), blocks + 1).astype(int)
     pieces = [recipe.partial(images[a:b], a) for a, b in itertools.pairwise(bounds)]
-    return recipe.finalise(functools.reduce(recipe.merge, pieces, recipe.identity()), **options)
+    statistics = recipe.finalise(functools.reduce(recipe.merge, pieces, recipe.identity()), rescale=rescale)
+    return statistics.whiten(epsilon=epsilon)
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
@@ -66,7 +68,7 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_keras_formula_in_float64(cases, name):
     images = cases[name]
-    whitening = fitted(images, zca_epsilon=1e-2).whitening
+    whitening = fitted(images, epsilon=1e-2).whitening
     expected, _, rank = keras_whitening(images.astype(np.float64), 3, 1e-2)
     assert whitening.rank == rank
     assert relative(whitening.matrix(), expected) < 1e-8
@@ -76,7 +78,7 @@ def test_keras_formula_in_float64(cases, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_second_moment_becomes_the_identity_on_the_kept_subspace(cases, name):
     images = cases[name]
-    statistics = fitted(images, zca_epsilon=0.0)
+    statistics = fitted(images, epsilon=0.0)
     _, rows, _ = keras_whitening(images.astype(np.float64), 3, 0.0)
     whitening = statistics.whitening
     whitened = rows @ whitening.matrix()
@@ -109,7 +111,7 @@ def test_channels_first(small_tiles, dtype):
 def test_rescaled_images(small_tiles, dtype):
     images = small_tiles.astype(dtype)
     expected, _, _ = keras_whitening(images.astype(np.float64) / 255, 3, 0.05)
-    found = fitted(images, rescale=1 / 255, zca_epsilon=0.05)
+    found = fitted(images, rescale=1 / 255, epsilon=0.05)
     assert relative(found.whitening.matrix(), expected) < 1e-8
     assert found.whitening.epsilon == 0.05
 
@@ -159,11 +161,20 @@ def test_non_finite_images_are_named_before_any_decomposition():
 
 
 def test_size_is_checked_before_any_work():
-    check_gram(3072, budget=80_000_000)
+    check_gram(3072, cores=2)
+    check_gram(3072, cores=2, budget=5 * 8 * 3072**2)
     with pytest.raises(ConfigError) as caught:
-        check_gram(224 * 224 * 3, budget=2_000_000_000)
-    for part in ("150,528", "181.27 GB", "2.00 GB", "15,811", "zca_whitening"):
+        check_gram(224 * 224 * 3, cores=2, budget=2_000_000_000)
+    for part in (
+        "150,528",
+        "181.27 GB",
+        "906.35 GB in all",
+        "2.00 GB, enough for 7,071",
+        "Nothing was read",
+        "keep_gram",
+    ):
         assert part in str(caught.value)
+    check_gram(7071, cores=2, budget=2_000_000_000)
 
 
 def test_grams_of_other_images_are_refused(digits):

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskaug.errors import ConfigError, SourceError
+from daskaug.errors import SourceError
 from daskaug.statistics.moments import is_exact
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
+from daskaug.statistics.whitening.factors import Matrix, Vector, Whitening, kept_directions, scale_of, share, spread
 
 # A float32 sum of 1,024 products of values up to 128 stays within 2^24, so every step of the product is exact.
 TILE_ROWS = 1024
@@ -63,6 +61,33 @@ class IntegerGram:
     def merge(self, other: IntegerGram) -> IntegerGram:
         """Sums over the images of both."""
         return IntegerGram(self.rows + other.rows, self.shift, self.sums + other.sums, self.products + other.products)
+
+    def withdraw(self, other: IntegerGram) -> IntegerGram:
+        """Sums over the images of this without those of `other`; exact, as merging is.
+
+        Raises
+        ------
+        SourceError
+            Those of `other` cannot have been among these.
+        """
+        left = IntegerGram(self.rows - other.rows, self.shift, self.sums - other.sums, self.products - other.products)
+        _check_left(left, self.products)
+        return left
+
+    @property
+    def features(self) -> int:
+        """Length d of a flattened image."""
+        return self.sums.size
+
+    @property
+    def means(self) -> Vector:
+        """Mean of each feature, (d,) float64."""
+        return np.asarray(self.shift + self.sums / self.rows, np.float64)
+
+    @property
+    def spreads(self) -> Vector:
+        """Sum of the squared deviations of each feature from its mean, (d,) float64."""
+        return np.asarray(np.diagonal(self.products) - self.sums * (self.sums / self.rows), np.float64)
 
     def about(self, centre: Vector) -> Matrix:
         """Σ (x − centre)(x − centre)ᵀ, (d, d) float64."""
@@ -129,6 +154,38 @@ class FloatGram:
             scatter += other.scatter
             return FloatGram(rows, self.mean + delta * (other.rows / rows), scatter)
 
+    def withdraw(self, other: FloatGram) -> FloatGram:
+        """Scatter over the images of this without those of `other`: Chan's formula, solved for one of its parts.
+
+        Raises
+        ------
+        SourceError
+            Those of `other` cannot have been among these.
+        """
+        rows = self.rows - other.rows
+        mean = self.mean + (self.mean - other.mean) * (other.rows / rows)
+        delta = other.mean - mean
+        scatter = self.scatter - other.scatter
+        scatter -= np.outer(delta, delta * (rows * (other.rows / self.rows)))
+        left = FloatGram(rows, mean, scatter)
+        _check_left(left, self.scatter)
+        return left
+
+    @property
+    def features(self) -> int:
+        """Length d of a flattened image."""
+        return self.mean.size
+
+    @property
+    def means(self) -> Vector:
+        """Mean of each feature, (d,) float64."""
+        return self.mean
+
+    @property
+    def spreads(self) -> Vector:
+        """Sum of the squared deviations of each feature from its mean, (d,) float64."""
+        return np.asarray(np.diagonal(self.scatter), np.float64)
+
     def about(self, centre: Vector) -> Matrix:
         """Σ (x − centre)(x − centre)ᵀ, (d, d) float64."""
         offset = self.mean - centre
@@ -155,91 +212,61 @@ def merge_grams(a: Gram | None, b: Gram | None) -> Gram | None:
     """
     if a is None or b is None:
         return b if a is None else a
-    if isinstance(a, IntegerGram) and isinstance(b, IntegerGram) and (a.shift, a.sums.size) == (b.shift, b.sums.size):
-        return a.merge(b)
-    if isinstance(a, FloatGram) and isinstance(b, FloatGram) and a.mean.size == b.mean.size:
-        return a.merge(b)
-    raise SourceError("Gram matrices of images that differ in dtype or size cannot be merged")
+    return _both("merge", a, b)
 
 
-@dataclass(frozen=True, eq=False)
-class Whitening:
-    """A ZCA matrix U · diag(scale) · Uᵀ, kept as its factors.
-
-    Parameters
-    ----------
-    u : (d, rank) float64
-        Orthonormal directions, largest variance first; a direction runs over the pixels of an image in its own layout.
-    scale : (rank,) float64
-        √n / (s + ε) of each direction, s the singular values of the centred data.
-    epsilon : float
-        The ε of that formula (``zca_epsilon``).
-    """
-
-    u: Matrix
-    scale: Vector
-    epsilon: float
-
-    @property
-    def features(self) -> int:
-        """Length d of a flattened image."""
-        return int(self.u.shape[0])
-
-    @property
-    def rank(self) -> int:
-        """Number of directions that were kept."""
-        return int(self.u.shape[1])
-
-    def matrix(self) -> Matrix:
-        """Multiply the factors out: (d, d) float64, computed anew by each call."""
-        # Not U · (scale · Uᵀ): the product of an array with its own transpose is symmetric to the last bit.
-        root = self.u * np.sqrt(self.scale)
-        return root @ root.T
-
-
-def whitening_from_svd(flat: NDArray[Any], epsilon: float) -> Whitening:
-    """Whitening from the centred images themselves, with every direction kept, as Keras does it.
-
-    Parameters
-    ----------
-    flat : (n, d) float array
-        Centred images, flattened.
-    epsilon : float
-        Added to the singular values.
-
-    References
-    ----------
-    Keras 3.15, ``ImageDataGenerator.fit``.
-    """
-    u, s, _ = np.linalg.svd(flat.T, full_matrices=False)
-    return Whitening(u.astype(np.float64), math.sqrt(len(flat)) / (s.astype(np.float64) + epsilon), epsilon)
-
-
-def check_gram(features: int, budget: int) -> None:
-    """Refuse a Gram matrix that would not fit, before any work is done.
-
-    Parameters
-    ----------
-    features : int
-        Length d = h · w · c of a flattened image.
-    budget : int
-        Bytes that one d × d float64 matrix may take. A fit holds about four of them while it decomposes the matrix,
-        and one for each partial that waits to be merged.
+def withdraw_gram(whole: Gram, part: Gram) -> Gram:
+    """Gram of the images of `whole` without those of `part`, of which at least one is left.
 
     Raises
     ------
-    ConfigError
-        It takes more.
+    SourceError
+        They come from images of different kinds or sizes, or those of `part` cannot have been among the others.
     """
-    needed = 8 * features * features
-    if needed > budget:
-        largest = int(np.sqrt(max(budget, 0) / 8))
-        raise ConfigError(
-            f"zca_whitening of images with {features:,} values each needs a {features:,} × {features:,} matrix of "
-            f"{needed / 1e9:,.2f} GB, and the limit is {budget / 1e9:,.2f} GB, which is enough for {largest:,} values "
-            "(height × width × channels). Whiten smaller images or tiles, raise the limit, or fit without "
-            "zca_whitening"
+    return _both("withdraw", whole, part)
+
+
+def _both(verb: str, a: Gram, b: Gram) -> Gram:
+    """``a.merge(b)`` or ``a.withdraw(b)`` of sums over images of one kind and size."""
+    if type(a) is not type(b) or a.features != b.features or getattr(a, "shift", 0) != getattr(b, "shift", 0):
+        raise SourceError("Gram matrices of images that differ in dtype or size cannot be combined")
+    combined: Gram = getattr(a, verb)(b)
+    return combined
+
+
+def _check_left(left: Gram, whole: Matrix) -> None:
+    """Raise unless what is left of these products can be a sum of squares."""
+    if (left.spreads < -1e-9 * np.diagonal(whole)).any():
+        raise SourceError(
+            "images can be withdrawn that are among those seen: by their Gram matrix these cannot have been"
         )
+
+
+def gram_nbytes(features: int, cores: int) -> int:
+    """Bytes that a fit takes for Gram matrices of images with so many values at the peak.
+
+    While reading: the sum, a partial for each task in flight and in the window, the next sum. While decomposing: the
+    products, the moment, and what LAPACK takes.
+    """
+    return max(cores + 3, 5) * 8 * features * features
+
+
+def channel_moments(gram: Gram, image_shape: tuple[int, int, int], data_format: str) -> tuple[Vector, Vector, Vector]:
+    """What a Gram matrix knows about the channels, to compare it with their own sums.
+
+    Returns
+    -------
+    mean, variance : (c,) float64
+        Of each channel.
+    scale : (c,) float64
+        What a rounding error of the mean is relative to; one of the variance, to its square.
+    """
+    axes = (0, 1) if data_format == "channels_last" else (1, 2)
+    means, spreads = (values.reshape(image_shape) for values in (gram.means, gram.spreads))
+    mean = means.mean(axis=axes, keepdims=True)
+    variance = (spreads / gram.rows + (means - mean) ** 2).mean(axis=axes)
+    mean = mean.reshape(-1)
+    return mean, variance, np.abs(mean) + abs(getattr(gram, "shift", 0)) + np.sqrt(np.maximum(variance, 0.0))
 
 
 def whitening_from_gram(
@@ -250,6 +277,8 @@ def whitening_from_gram(
     *,
     epsilon: float = 1e-6,
     rescale: float = 1.0,
+    rank: int | None = None,
+    fraction: float | None = None,
 ) -> Whitening:
     """ZCA whitening of the images that a Gram matrix has seen.
 
@@ -268,6 +297,10 @@ def whitening_from_gram(
         Added to the singular values, at least 0.
     rescale : float
         The whitening is for images multiplied by it, not 0.
+    rank : int, optional
+        Keep at most so many directions.
+    fraction : float, optional
+        Keep as few directions as hold this share of the variance.
 
     Returns
     -------
@@ -277,18 +310,20 @@ def whitening_from_gram(
     Notes
     -----
     Keras computes ``u, s, _ = svd(x.T)`` of the centred images and ``(u * sqrt(n) / (s + epsilon)) @ u.T``. Here s is
-    the root of the eigenvalues of ``x.T @ x``. Directions with s ≤ s_max · √(max(n, d) · 2⁻⁵²) are noise of rounding
-    and are dropped; Keras amplifies them.
+    the root of the eigenvalues of ``x.T @ x``; null directions are dropped, see :func:`kept_directions`.
     """
     # SciPy's linear algebra takes a while to import, and only whitening needs it.
     from scipy.linalg import eigh
 
-    height, width = image_shape[:2] if data_format == "channels_last" else image_shape[1:]
-    repeat = np.tile if data_format == "channels_last" else np.repeat
-    moment = gram.about(repeat(channel_mean, height * width))
+    moment = gram.about(spread(channel_mean, image_shape, data_format))
+    total = float(np.trace(moment))
     # LAPACK wants columns to be contiguous; the matrix is symmetric, so its transpose saves a copy.
     eigenvalues, vectors = eigh(moment.T, driver="evd", overwrite_a=True, check_finite=False)
-    singular = np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
-    kept = int(np.count_nonzero(singular > singular[0] * np.sqrt(max(gram.rows, singular.size) * 2.0**-52)))
-    scale = np.sqrt(gram.rows) / (singular[:kept] * abs(rescale) + epsilon)
-    return Whitening(np.ascontiguousarray(vectors[:, ::-1][:, :kept]), scale, epsilon)
+    variances = eigenvalues[::-1]
+    kept = kept_directions(variances, total, gram.rows, variances.size, rank=rank, fraction=fraction)
+    return Whitening(
+        np.ascontiguousarray(vectors[:, ::-1][:, :kept]),
+        scale_of(variances[:kept], gram.rows, epsilon=epsilon, rescale=rescale),
+        epsilon,
+        captured=share(float(variances[:kept].sum()), total),
+    )

@@ -1,0 +1,191 @@
+"""A pass over blocks that merges what the tasks return, can stop early, and can go on where another one was killed."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskaug.errors import SourceError
+from daskaug.execution.executor import Executor, run_ordered
+from daskaug.planning.coverage import Coverage
+from daskaug.sources.base import BlockReader
+from daskaug.statistics import Partial, StatisticsRecipe
+from daskaug.statistics import checkpoint as checkpoints
+from daskaug.statistics.interval import BlockSpread, Interval
+
+CHECKPOINT_SECONDS = 5.0
+"""A checkpoint is written when the last one is older, and at the end."""
+
+CHECKPOINT_NBYTES = 32 * 2**20
+"""Bytes of a Gram matrix that may be written so often. For a larger one the time is longer in proportion, so that
+writing takes a few percent of the time of the fit, and a fit that is killed has to repeat more of its work."""
+
+Task = tuple[BlockReader, tuple[Any, ...]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Running:
+    """How far a fit is.
+
+    Attributes
+    ----------
+    samples, of_samples : int
+        Images done, and images in all.
+    mean, std : (c,) float64
+        Of those done, before rescaling.
+    interval : Interval or None
+        How near they are to those of all, where blocks are read in random order and enough of them have been.
+    """
+
+    samples: int
+    of_samples: int
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    interval: Interval | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pass:
+    """What to read and when to stop.
+
+    Attributes
+    ----------
+    ranges : iterable of (start, stop)
+        Blocks of samples, by their indices, in the order of reading.
+    blocks : int
+        How many they are.
+    make_task : callable
+        ``(start, stop) -> task`` for any samples of one block.
+    samples : int
+        Images in all.
+    tolerance : float or None
+        Stop when the half-widths of the intervals of mean and standard deviation are at most this many standard
+        deviations; the ranges must be in random order.
+    checkpoint : Path or None
+        Written every :data:`CHECKPOINT_SECONDS`, or where a Gram matrix is larger than :data:`CHECKPOINT_NBYTES` less
+        often.
+    contract : mapping
+        What a checkpoint must agree with.
+    progress : callable or None
+        ``progress(images done, images in all)``.
+    monitor : callable or None
+        ``monitor(running)``.
+    """
+
+    ranges: Iterable[tuple[int, int]]
+    blocks: int
+    make_task: Callable[[int, int], Task]
+    samples: int
+    tolerance: float | None = None
+    checkpoint: Path | None = None
+    contract: checkpoints.Contract = dataclasses.field(default_factory=dict)
+    progress: Callable[[int, int], None] | None = None
+    monitor: Callable[[Running], None] | None = None
+
+
+def reduce_blocks(
+    executor: Executor, function: Callable[..., Any], recipe: StatisticsRecipe, job: Pass, *, window: int | None = None
+) -> tuple[Partial, Interval | None]:
+    """Run a pass.
+
+    Parameters
+    ----------
+    executor : Executor
+    function : callable
+        Body of the tasks, to a :class:`~daskaug.statistics.Partial`.
+    recipe : StatisticsRecipe
+    job : Pass
+    window : int, optional
+        As for :func:`daskaug.execution.run_ordered`.
+
+    Returns
+    -------
+    partial : Partial
+        Of everything that was read.
+    interval : Interval or None
+        Where the pass stopped early.
+
+    Raises
+    ------
+    StoreError
+        The checkpoint belongs to another fit, or is damaged.
+    """
+    saving = _Saving(job)
+    total, done = saving.begin(recipe)
+    issued: collections.deque[tuple[int, int]] = collections.deque()
+    seen = Coverage(done)
+
+    def tasks() -> Iterator[Task]:
+        for start, stop in job.ranges:
+            for part in seen.missing(start, stop):
+                issued.append(part)
+                yield job.make_task(*part)
+
+    spread = BlockSpread()
+    partials = run_ordered(executor, function, tasks(), name="daskaug-fit", window=window)
+    try:
+        for partial in partials:
+            total = recipe.merge(total, partial)
+            done.add(*issued.popleft())
+            saving.after(total, done)
+            if job.progress is not None:
+                job.progress(total.samples, job.samples)
+            interval = _watched(job, spread, partial, total.samples)
+            if interval is not None and total.samples < job.samples:
+                return total, interval
+    finally:
+        partials.close()  # type: ignore[attr-defined]  # a generator: gives up what is still to come
+    saving.end(total, done)
+    return total, None
+
+
+class _Saving:
+    """Keeps the checkpoint of a pass, where it has one."""
+
+    def __init__(self, job: Pass) -> None:
+        self._path, self._contract = job.checkpoint, job.contract
+        self._saved, self._is_unsaved = time.monotonic(), False
+
+    def begin(self, recipe: StatisticsRecipe) -> tuple[Partial, Coverage]:
+        """What is known already, and of which samples."""
+        if self._path is None or not self._path.exists():
+            return recipe.identity(), Coverage()
+        done, total = checkpoints.read(self._path, self._contract)
+        return total, done
+
+    def after(self, total: Partial, done: Coverage) -> None:
+        """After a block: write, if it is time to."""
+        self._is_unsaved = True
+        pause = CHECKPOINT_SECONDS * max(1.0, total.gram_nbytes / CHECKPOINT_NBYTES)
+        if self._path is not None and time.monotonic() - self._saved >= pause:
+            self.end(total, done)
+
+    def end(self, total: Partial, done: Coverage) -> None:
+        """Write what is not written yet."""
+        if self._path is not None and self._is_unsaved:
+            checkpoints.write(self._path, self._contract, done, total)
+            self._saved, self._is_unsaved = time.monotonic(), False
+
+
+def _watched(job: Pass, spread: BlockSpread, partial: Partial, samples: int) -> Interval | None:
+    """Tell the monitor; the interval, if it is narrow enough to stop."""
+    if job.tolerance is None and job.monitor is None:
+        return None
+    try:
+        spread.add(partial.moments.finalise())
+    except SourceError:  # no pixel that counts, or one that is not finite: that is reported at the end
+        return None
+    interval = spread.interval(job.blocks) if job.tolerance is not None else None
+    if job.monitor is not None:
+        job.monitor(Running(samples, job.samples, spread.mean, spread.std, interval))
+    if job.tolerance is None or interval is None:
+        return None
+    widest = job.tolerance * spread.std
+    return interval if (interval.mean <= widest).all() and (interval.std <= widest).all() else None
