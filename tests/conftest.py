@@ -36,6 +36,7 @@ _NEEDS = {
     "notebooks": ((), ("nbclient", "ipykernel")),
     "slurm": (("slurmctld", "slurmd", "munged"), ("dask_jobqueue",)),
     "sshd": (("sshd", "ssh"), ("asyncssh",)),
+    "tensorflow": ((), ("tensorflow",)),
     "torch": ((), ("torch",)),
 }
 _SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])

@@ -37,20 +37,26 @@ class Flows(SingleImages):
         ids: ArrayLike | None = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
+        shard: tuple[int, int] | None = None,
+        drop_last: bool = False,
+        with_ids: bool = False,
     ) -> NumpyArrayIterator:
         """Batches of augmented, standardised images.
 
         Parameters
         ----------
-        x : array, Zarr array, dask array, path or URL; or a tuple (images, extra) or (images, [extra, ...])
-            Images of rank 4, and further model inputs with as many rows.
-        y : array-like, optional
-            Labels; NumPy, dask or Zarr, with as many rows.
+        x : array, Zarr array, dask array, path or URL; or a tuple (images, extra) or (images, [extra, ...]); or a dict
+            Images of rank 4, and further model inputs with as many rows. Of a dict, whose names the inputs of a batch
+            have, the first array of rank 4 (or else the first path) are the images.
+        y : array-like, or a dict or list of arrays, optional
+            Labels; NumPy, dask or Zarr, with as many rows. For several outputs of a model a dict of arrays, or a list
+            of them (a list of as many entries as there are images is one array of labels, as in Keras).
         batch_size : int
+            For each rank, where there is a `shard`.
         shuffle : bool or {"global", "block", "none"}
             True is ``"global"`` for arrays in memory and ``"block"`` for chunked ones: units of `shuffle_unit` rows in
             random order, the rows of `shuffle_mix` units mixed.
-        sample_weight : array-like, optional
+        sample_weight : array-like, or a dict or list of arrays, optional
             With as many rows; handed out only together with `y`, as in Keras.
         seed : int, optional
             Of order and draws. None: fresh entropy; the iterator's `seed_used` tells it.
@@ -64,18 +70,30 @@ class Flows(SingleImages):
         masks : array, Zarr array, dask array, path or URL, optional
             Rank 4, with as many rows and the height and width of the images: moved and flipped like their images, but
             untouched by colour operations and standardising. They take the place of `y`, or stand beside it:
-            ``[y, masks]``.
+            ``[y, masks]``; beside several outputs as one more, in a dict by the name ``"masks"``.
         mask_order : int
             Interpolation of the masks; 0 keeps their values.
         mask_cval : float
             What lies outside of a mask for ``fill_mode="constant"``.
         ids : (n,) integers, optional
             Sample ids that key the draws; by default the row in `x`.
+        shard : (rank, world_size), optional
+            Share the epochs with other processes, which make the same iterator with the same `seed`. Step by step the
+            batches of all ranks, one after the other, are the order of the epoch, which does not depend on
+            `world_size`: together the ranks have every row once, and all have equally many batches. What is left for
+            the last step is spread evenly. `n`, `samples` and `index_array` are those of all ranks together, ``len()``
+            and ``[i]`` this rank's.
+        drop_last : bool
+            Leave out the rows at the end of an epoch that do not fill a batch on every rank.
+        with_ids : bool
+            Hand out the sample ids, (b,) integers, as one more element at the end of each batch: ``(x, ids)``,
+            ``(x, y, ids)`` or ``(x, y, sample_weight, ids)``. Not for Keras' ``fit``, which would take them for
+            something else, and refuses.
 
         Returns
         -------
         NumpyArrayIterator
-            Yields ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; with extra inputs `x` is a list. It is a
+            Yields ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; with extra inputs `x` is a list or a dict. It is a
             ``keras.utils.PyDataset`` if Keras was loaded before. It has shuffled already: call
             ``model.fit(iterator, shuffle=False)``.
 
@@ -84,7 +102,7 @@ class Flows(SingleImages):
         SourceError
             For data of the wrong rank or length.
         ConfigError
-            For bad arguments.
+            For bad arguments; for more ranks than images; for `shard` or `drop_last` with ``compat="keras"``.
         NotFittedError
             At the first batch, where statistics are needed and missing.
         """
@@ -109,6 +127,9 @@ class Flows(SingleImages):
             ids=ids,
             shuffle_unit=shuffle_unit,
             shuffle_mix=shuffle_mix,
+            shard=shard,
+            drop_last=drop_last,
+            with_ids=with_ids,
         )
 
     def flow_from_directory(
@@ -133,6 +154,9 @@ class Flows(SingleImages):
         masks: str | Path | None = None,
         mask_order: int = 0,
         mask_cval: float = 0.0,
+        shard: tuple[int, int] | None = None,
+        drop_last: bool = False,
+        with_ids: bool = False,
     ) -> DirectoryIterator:
         """Batches from a folder with a subfolder of image files for each class.
 
@@ -168,7 +192,7 @@ class Flows(SingleImages):
             as the numbers they are (of a palette the indices; several channels are an error), and resized to the size
             of the images by ``"nearest"``, whatever `interpolation` is. With `keep_aspect_ratio` a mask needs the
             proportions of its image. `on_error` goes for masks as well. Used as in :meth:`flow`.
-        mask_order, mask_cval
+        mask_order, mask_cval, shard, drop_last, with_ids
             As in :meth:`flow`.
 
         Returns
@@ -207,6 +231,9 @@ class Flows(SingleImages):
             masks=masks,
             mask_order=mask_order,
             mask_cval=mask_cval,
+            shard=shard,
+            drop_last=drop_last,
+            with_ids=with_ids,
         )
 
     def flow_from_dataframe(
@@ -235,6 +262,9 @@ class Flows(SingleImages):
         masks: str | None = None,
         mask_order: int = 0,
         mask_cval: float = 0.0,
+        shard: tuple[int, int] | None = None,
+        drop_last: bool = False,
+        with_ids: bool = False,
         **kwargs: Any,
     ) -> DataFrameIterator:
         """Batches from image files that a dataframe names.
@@ -263,7 +293,7 @@ class Flows(SingleImages):
         masks : str, optional
             Column that names the mask of each image, relative to `directory`; read and resized (by ``"nearest"``) as
             in :meth:`flow_from_directory`.
-        mask_order, mask_cval
+        mask_order, mask_cval, shard, drop_last, with_ids
             As in :meth:`flow`.
         subset : {"training", "validation"}, optional
             Part of the rows, as `validation_split` cuts them.
@@ -315,4 +345,7 @@ class Flows(SingleImages):
             masks=masks,
             mask_order=mask_order,
             mask_cval=mask_cval,
+            shard=shard,
+            drop_last=drop_last,
+            with_ids=with_ids,
         )

@@ -6,9 +6,8 @@ import dataclasses
 import functools
 import os
 import threading
-import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from daskaug import seeding
 from daskaug.errors import ConfigError, DaskaugError
-from daskaug.execution import Pending, current_executor
+from daskaug.execution import Executor, Pending, current_executor
+from daskaug.iterators.attributes import AssignedAttributes, check_batch_size
+from daskaug.iterators.meter import Meter
+from daskaug.iterators.progress import Resumable
 from daskaug.iterators.pydataset import instance_class, is_pydataset
 from daskaug.iterators.replay import KerasReplay
-from daskaug.planning.order import Order, Shuffle
+from daskaug.iterators.under_way import Place, SharedTask, UnderWay, WhenAsked, cancel_all
+from daskaug.planning.order import ChosenOrder, Order, Shuffle
+from daskaug.planning.steps import Shard, Steps
 
 AHEAD_NBYTES = 256 * 2**20
 """Bytes of finished batches that may wait for the consumer."""
@@ -27,21 +31,36 @@ AHEAD_NBYTES = 256 * 2**20
 TASK_NBYTES = 2 * 2**20
 """Batches smaller than this, and quickly made, are computed several at a time: handing each over alone takes longer."""
 
-Place = tuple[int, int]
-"""Where a batch stands: (epoch, number within the epoch)."""
 
-
-class BatchIterator:
+class BatchIterator(AssignedAttributes, Resumable):
     """What Keras calls an ``Iterator``: infinite under ``next()``, indexable, safe to share between threads.
 
     A batch depends on its place alone, the epoch and the number within it; ``it[i]`` and the i-th ``next()`` of an
     epoch are the same batch. Subclasses compute one in :meth:`_submit`.
 
+    Parameters
+    ----------
+    n, batch_size, shuffle, seed
+        As Keras has them.
+    start : int
+        First row, in the whole data.
+    seed_used : int, optional
+        The seed in force, where it is known already.
+    sample_nbytes : int
+        Finished bytes of a sample.
+    shard : (rank, world_size), optional
+        Which of several consumers this is: see :class:`daskaug.planning.steps.Steps` for how they share an epoch.
+    drop_last : bool
+        Leave out what does not fill a batch on every rank.
+    **queue_options
+        Of Keras' ``PyDataset``.
+
     Attributes
     ----------
     n, samples : int
-        Samples per epoch.
+        Samples per epoch, on all ranks together.
     batch_size : int
+        For each rank.
     seed : int or None
         As given. ``seed_used`` is the one in force, drawn from fresh entropy where none was given.
     epoch : int
@@ -52,6 +71,13 @@ class BatchIterator:
         Number of the next batch under ``next()``.
     total_batches_seen : int
         Batches handed out so far.
+    meter : Meter
+        How long the consumer has waited, and for how much.
+
+    Raises
+    ------
+    ConfigError
+        For bad arguments, or ranks that would have an empty batch.
     """
 
     white_list_formats = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
@@ -70,9 +96,11 @@ class BatchIterator:
         start: int = 0,
         seed_used: int | None = None,
         sample_nbytes: int = 1,
+        shard: tuple[int, int] | Shard | None = None,
+        drop_last: bool = False,
         **queue_options: Any,
     ) -> None:
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         self._replay: KerasReplay | None = None
         if queue_options.pop("use_multiprocessing", False):
             self.use_multiprocessing = True  # warns
@@ -88,6 +116,13 @@ class BatchIterator:
         self.shuffling = shuffle
         self.epoch = 0
         self._batch_size = int(batch_size)
+        self._whole = Steps(self.n, self._batch_size, Shard.of(shard), bool(drop_last))
+        if self._whole.shard.world_size > 1 and seed is None:
+            raise ConfigError(
+                f"`shard` is {shard!r} and there is no `seed`: each rank would have an order and draws of its own. "
+                "Pass the same seed=... on all ranks."
+            )
+        self._rest: tuple[int, Steps] | None = None  # of an epoch that was resumed
         self._batch_index = self._total_batches_seen = 0
         self._rows = (start, start + self.n)
         self._sample_nbytes = max(1, sample_nbytes)
@@ -97,83 +132,14 @@ class BatchIterator:
     def _set_up(self) -> None:
         """What does not travel: the lock and the batches under way."""
         self.lock = threading.RLock()
+        self.meter = Meter()
         self._process = os.getpid()
-        self._ahead: dict[Place, _UnderWay] = {}
+        self._ahead: dict[Place, UnderWay] = {}
         self._orders: dict[int, Order | ChosenOrder] = {}
         self._next_ahead: Place = (0, 0)
         self._wanted, self._until_asked, self._last_indexed = 1, 0, -1
         self._working = threading.local()
-        weakref.finalize(self, _cancel, self._ahead)
-
-    # --- what Keras' users assign --------------------------------------------------------------------------------
-
-    @property
-    def batch_size(self) -> int:
-        """Samples of a batch; assigning another goes back to the beginning of the epoch."""
-        return self._batch_size
-
-    @batch_size.setter
-    def batch_size(self, value: int) -> None:
-        _check_batch_size(value)
-        with self._usable_lock():
-            self._batch_size = int(value)
-            if self._replay is not None:
-                self._replay.batch_size = int(value)
-            self._go_to(self.epoch, 0)
-
-    @property
-    def shuffle(self) -> bool:
-        """Whether an epoch is shuffled; assigning goes back to the beginning of the epoch."""
-        return self.shuffling.kind != "none"
-
-    @shuffle.setter
-    def shuffle(self, value: bool | str) -> None:
-        if value is True and self.shuffle:
-            return
-        shuffling = Shuffle.of(value, random_access=True, unit=self.shuffling.unit, mix=self.shuffling.mix)
-        with self._usable_lock():
-            self.shuffling = shuffling
-            self._orders = {}
-            if self._replay is not None:
-                self._replay.shuffle, self._replay.index_array = self.shuffle, None
-            self._go_to(self.epoch, 0)
-
-    @property
-    def batch_index(self) -> int:
-        """Number of the next batch under ``next()``."""
-        return self._batch_index if self._replay is None else self._replay.batch_index
-
-    @batch_index.setter
-    def batch_index(self, value: int) -> None:
-        self._batch_index = value
-        if self._replay is not None:
-            self._replay.batch_index = value
-
-    @property
-    def total_batches_seen(self) -> int:
-        """Batches handed out so far."""
-        return self._total_batches_seen if self._replay is None else self._replay.total_batches_seen
-
-    @total_batches_seen.setter
-    def total_batches_seen(self, value: int) -> None:
-        self._total_batches_seen = value
-        if self._replay is not None:
-            self._replay.total_batches_seen = value
-
-    @property
-    def use_multiprocessing(self) -> bool:
-        """Always False: batches are computed on threads, which need no copies of the data."""
-        return False
-
-    @use_multiprocessing.setter
-    def use_multiprocessing(self, value: bool) -> None:
-        if value:
-            warnings.warn(
-                "use_multiprocessing is ignored: batches are computed on several threads already, and copies of this "
-                "iterator in other processes could not tell it that an epoch is over.",
-                UserWarning,
-                stacklevel=2,
-            )
+        weakref.finalize(self, cancel_all, self._ahead)
 
     # --- to be filled in -----------------------------------------------------------------------------------------
 
@@ -207,7 +173,7 @@ class BatchIterator:
         A subclass that only fills in Keras' method is asked for its batch when that is wanted, not ahead of time: its
         method may not stand being called from several threads.
         """
-        return _WhenAsked(functools.partial(self._get_batches_of_transformed_samples, rows - self._rows[0]))
+        return WhenAsked(self, "_get_batches_of_transformed_samples", rows - self._rows[0])
 
     def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         """What is handed out: the images with labels, weights and whatever else belongs to the rows."""
@@ -220,25 +186,14 @@ class BatchIterator:
     # --- Keras' contract -----------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """Batches per epoch; the last one may be smaller."""
-        return -(-self.n // self.batch_size)
+        """Batches of this epoch, for this rank; the last one may be smaller."""
+        return self._steps(self.epoch).count
 
     def __getitem__(self, idx: int) -> Any:
         """The batch number `idx` of the current epoch."""
         if not -len(self) <= idx < len(self):
             raise IndexError(f"Asked for batch {idx}; an epoch has {len(self)} batches, numbered from 0.")
-        number = int(idx) % len(self)
-        with self._usable_lock():
-            if self._replay is not None:
-                return self._replay_batch(self._replay, self._replay.positions_of(number))
-            place = (self.epoch, number)
-            # Keras' fit asks for one batch after the other: have the next ones under way as next() does.
-            in_turn = number == self._last_indexed + 1
-            batch = self._begin(place, look_ahead=in_turn)
-            self._last_indexed = number
-            self._served += 1
-            self.total_batches_seen += 1
-        return self._finish(place, batch)
+        return self._metered(self._serve_number, int(idx) % len(self))
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -251,6 +206,34 @@ class BatchIterator:
         """
         if self.n == 0:
             raise StopIteration
+        return self._metered(self._serve_next)
+
+    def _metered(self, serve: Any, *arguments: Any) -> Any:
+        """What `serve` returns beside a number of images, while the meter runs."""
+        self._usable_lock()
+        meter = self.meter
+        meter.begin()
+        images, batch = 0, None
+        try:
+            images, batch = serve(*arguments)
+        finally:
+            meter.end(images, batch)
+        return batch
+
+    def _serve_number(self, number: int) -> tuple[int, Any]:
+        with self._usable_lock():
+            if self._replay is not None:
+                return self._replay_batch(self._replay, self._replay.positions_of(number))
+            place = (self.epoch, number)
+            # Keras' fit asks for one batch after the other: have the next ones under way as next() does.
+            in_turn = number == self._last_indexed + 1
+            batch = self._begin(place, look_ahead=in_turn)
+            self._last_indexed = number
+            self._served += 1
+            self.total_batches_seen += 1
+        return len(batch.rows), self._finish(place, batch)
+
+    def _serve_next(self) -> tuple[int, Any]:
         with self._usable_lock():
             if self._replay is not None:
                 return self._replay_batch(self._replay, self._replay.next_positions())
@@ -260,7 +243,7 @@ class BatchIterator:
             self.total_batches_seen += 1
             self._served = 0
         try:
-            return self._finish(place, batch)
+            return len(batch.rows), self._finish(place, batch)
         except DaskaugError:
             raise
         except BaseException:
@@ -295,7 +278,7 @@ class BatchIterator:
 
     @property
     def index_array(self) -> NDArray[np.int64]:
-        """Order of the current epoch: positions in the data, or in the subset where there is one.
+        """Order of the current epoch, on all ranks: positions in the data, or in the subset where there is one.
 
         Assigned in :meth:`_set_index_array` by subclasses that choose their own.
         """
@@ -317,7 +300,7 @@ class BatchIterator:
                 else:
                     place = (self.epoch, self.batch_index)
                     self._working.epoch = place[0]
-                    positions = self._rows_at(place) - self._rows[0]
+                    positions = self._rows_at(place[0], [self._steps(place[0]).batch(place[1])]) - self._rows[0]
                     self.epoch, self.batch_index = self._after(place)
                     self.total_batches_seen += 1
             yield positions
@@ -325,7 +308,7 @@ class BatchIterator:
     # --- beyond Keras --------------------------------------------------------------------------------------------
 
     def one_epoch(self) -> Iterator[Any]:
-        """The batches of one epoch: the current one from its beginning."""
+        """The batches of one epoch: the current one from its beginning, or of a resumed one what was left of it."""
         return self._batches_of(self.epoch)
 
     def epochs(self, count: int) -> Iterator[Iterator[Any]]:
@@ -343,11 +326,13 @@ class BatchIterator:
     def close(self) -> None:
         """Give up the batches under way, and what was kept in memory. The iterator can go on being used."""
         with self._usable_lock():
-            _cancel(self._ahead)
+            cancel_all(self._ahead)
 
     def __repr__(self) -> str:
+        shard = self._whole.shard
+        ranks = f" for rank {shard.rank} of {shard.world_size}" if shard.world_size > 1 else ""
         return (
-            f"<{type(self).__name__}: {self.n} samples, {len(self)} batches of {self.batch_size}, "
+            f"<{type(self).__name__}: {self.n} samples, {len(self)} batches of {self.batch_size}{ranks}, "
             f"shuffle={self.shuffling.kind!r}, seed={self.seed_used}, epoch {self.epoch}>"
         )
 
@@ -359,52 +344,77 @@ class BatchIterator:
             self._set_up()
         return self.lock
 
-    def _begin(self, place: Place, look_ahead: bool) -> _UnderWay:
+    def _begin(self, place: Place, look_ahead: bool) -> UnderWay:
         """The batch at `place` under way, and with `look_ahead` as many after it as time and memory ask for."""
         first = next(iter(self._ahead), None)
         # Where its cluster is gone, it can be had again: a batch is a function of its place.
         if self._refresh() or not look_ahead or first != place or self._ahead[place].task.is_lost:
-            _cancel(self._ahead)
+            cancel_all(self._ahead)
             self._start(place, self._batches_per_task if look_ahead else 1)
         if look_ahead:
             # Asking a cluster for its size takes a message there and back; it may have grown now and then.
             if self._until_asked <= 0:
-                tasks = current_executor().parallelism + 1
-                fitting = 1 + AHEAD_NBYTES // (self.batch_size * self._sample_nbytes)
-                self._wanted, self._until_asked = min(tasks * self._batches_per_task, fitting), 32
+                self._wanted, self._until_asked = self._batches_ahead(current_executor()), 32
             self._until_asked -= 1
             while len(self._ahead) < self._wanted:
                 self._start(self._next_ahead, self._batches_per_task)
-        return self._ahead.pop(place)
+        batch = self._ahead.pop(place)
+        batch.task.is_awaited = True
+        return batch
+
+    def _batches_ahead(self, executor: Executor) -> int:
+        """Batches that are under way or wait for the consumer: enough for all threads, within the bytes for it."""
+        fitting = 1 + AHEAD_NBYTES // (self.batch_size * self._sample_nbytes)
+        return min((executor.parallelism + 1) * self._batches_per_task, fitting)
 
     def _start(self, place: Place, count: int) -> None:
         """Begin with the batch at `place` and those after it in its epoch, `count` at most, in one task."""
         epoch, number = place
-        count = min(count, len(self) - number)
-        rows = self._rows_at(place, count)
-        pending = self._submit(rows, epoch)
-        for i in range(count):
-            part = slice(i * self.batch_size, (i + 1) * self.batch_size)
-            alone = functools.partial(self._submit, rows[part], epoch)
-            self._ahead[epoch, number + i] = _UnderWay(rows[part], pending, part if count > 1 else None, alone)
+        steps = self._steps(epoch)
+        count = min(count, steps.count - number)
+        bounds = [steps.batch(number + i) for i in range(count)]
+        rows = self._rows_at(epoch, bounds)
+        task = SharedTask(self._submit(rows, epoch))
+        begin = 0
+        for i, (first, last) in enumerate(bounds):
+            part = slice(begin, begin + last - first)
+            begin = part.stop
+            self._ahead[epoch, number + i] = UnderWay(rows[part], task, part if count > 1 else None)
         self._next_ahead = self._after((epoch, number + count - 1))
 
-    def _finish(self, place: Place, batch: _UnderWay) -> Any:
+    def _finish(self, place: Place, batch: UnderWay) -> Any:
         self._working.epoch = place[0]
-        return self._assemble(batch.result(), batch.rows, place[0])
+        alone = functools.partial(self._submit, batch.rows, place[0])
+        return self._assemble(batch.result(alone), batch.rows, place[0])
 
-    def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> Any:
-        return self._replayed(positions + self._rows[0], replay.state)
+    def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> tuple[int, Any]:
+        return len(positions), self._replayed(positions + self._rows[0], replay.state)
 
-    def _rows_at(self, place: Place, count: int = 1) -> NDArray[np.int64]:
-        """Rows of the batch at `place`, and of as many after it as make up `count`."""
-        epoch, number = place
-        return self._order(epoch).rows(number * self.batch_size, (number + count) * self.batch_size)
+    def _steps(self, epoch: int) -> Steps:
+        """How an epoch is cut into batches."""
+        if self._whole.n != self.n:  # assigned by a subclass
+            self._cut_epochs(self._batch_size)
+        rest = self._rest
+        return self._whole if rest is None or rest[0] != epoch else rest[1]
+
+    def _cut_epochs(self, batch_size: int) -> None:
+        whole = dataclasses.replace(self._whole, n=self.n, batch_size=batch_size)
+        if self._rest is not None:
+            epoch, rest = self._rest
+            self._rest = epoch, dataclasses.replace(rest, n=self.n, batch_size=batch_size)
+        self._whole = whole
+
+    def _rows_at(self, epoch: int, bounds: list[tuple[int, int]]) -> NDArray[np.int64]:
+        """Rows of an epoch's order from the first to the last position of each pair."""
+        order = self._order(epoch)
+        if len(bounds) == 1 or self._whole.shard.world_size == 1:  # then they follow one another
+            return order.rows(bounds[0][0], bounds[-1][1])
+        return np.concatenate([order.rows(first, last) for first, last in bounds])
 
     def _order(self, epoch: int) -> Order | ChosenOrder:
         """Order of an epoch. It keeps the permutation it has computed, so the last two are kept."""
         order = self._orders.get(epoch)
-        if order is None and type(self)._set_index_array is not BatchIterator._set_index_array:
+        if order is None and self._chooses_order:
             self._set_index_array()
             order = ChosenOrder(self._chosen + self._rows[0])
         elif order is None:
@@ -414,70 +424,21 @@ class BatchIterator:
 
     def _after(self, place: Place) -> Place:
         epoch, number = place
-        return (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
+        return (epoch, number + 1) if number + 1 < self._steps(epoch).count else (epoch + 1, 0)
+
+    @property
+    def _chooses_order(self) -> bool:
+        """Whether a subclass does, as Keras lets it."""
+        return type(self)._set_index_array is not BatchIterator._set_index_array
 
     def _go_to(self, epoch: int, batch_index: int) -> None:
-        _cancel(self._ahead)
+        cancel_all(self._ahead)
         self.epoch, self.batch_index, self._served, self._last_indexed = epoch, batch_index, 0, -1
 
     def __getstate__(self) -> dict[str, Any]:
-        left = ("lock", "_ahead", "_orders", "_process", "_working")
+        left = ("lock", "meter", "_ahead", "_orders", "_process", "_working")
         return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._set_up()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ChosenOrder:
-    """An order that a subclass has chosen."""
-
-    chosen: NDArray[np.int64]
-
-    def rows(self, first: int, last: int) -> NDArray[np.int64]:
-        """See :meth:`daskaug.planning.order.Order.rows`."""
-        return self.chosen[first:last]
-
-
-def _check_batch_size(value: Any) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"`batch_size` must be an integer, 1 or more. Received: batch_size={value!r}.")
-
-
-@dataclasses.dataclass(frozen=True)
-class _WhenAsked:
-    """A batch that is computed by whoever wants it."""
-
-    compute: Callable[[], Any]
-    is_lost: bool = False
-
-    def result(self) -> Any:
-        return self.compute()
-
-    def cancel(self) -> None:
-        """There is nothing under way."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _UnderWay:
-    """A batch under way; `part` of what its task returns, if that computes several together."""
-
-    rows: NDArray[np.int64]
-    task: Pending
-    part: slice | None
-    alone: Callable[[], Pending]
-
-    def result(self) -> Any:
-        if self.part is None:
-            return self.task.result()
-        try:
-            made = self.task.result()
-        except Exception:  # noqa: BLE001  whose batch it was about shows when this one is computed alone
-            return self.alone().result()
-        return tuple(each[self.part] for each in made) if isinstance(made, tuple) else made[self.part]
-
-
-def _cancel(ahead: dict[Place, _UnderWay]) -> None:
-    while ahead:
-        ahead.popitem()[1].task.cancel()

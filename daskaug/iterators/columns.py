@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from daskaug.config import Config
 from daskaug.errors import ConfigError, SourceError
 from daskaug.sources import Source, open_column, open_images
+
+MASKS = "masks"
+"""What masks are called among the outputs in a dict."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,36 +27,72 @@ class Columns:
     ----------
     ids : (n,) integers, or RowIds
         Sample ids, which key the draws.
-    y, sample_weight : array or None
+    y, sample_weight : array, dict or list of arrays, or None
+        Several for several outputs of a model.
     extras : tuple of arrays
         Further model inputs.
+    inputs : tuple of str or None
+        Names of the inputs, the images first, where batches have a dict of them.
     """
 
     ids: Any
-    y: NDArray[Any] | None = None
-    sample_weight: NDArray[Any] | None = None
+    y: Any = None
+    sample_weight: Any = None
     extras: tuple[NDArray[Any], ...] = ()
+    inputs: tuple[str, ...] | None = None
 
     def pack(self, images: NDArray[Any], rows: NDArray[np.int64], masks: NDArray[Any] | None = None) -> Any:
-        """A batch as Keras hands it out: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; `x` may be a list.
+        """A batch as Keras hands it out: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; `x` may be a list or a dict.
 
-        Masks take the place of `y`, or stand beside it: ``[y, masks]``.
+        Masks take the place of `y`, or stand beside it: ``[y, masks]``; among several outputs they are one more, in a
+        dict by the name ``"masks"``.
         """
         x: Any = [images, *(extra[rows] for extra in self.extras)] if self.extras else images
+        if self.inputs is not None:
+            x = dict(zip(self.inputs, x if self.extras else [x], strict=True))
         y = self.targets(images, rows)
         if masks is not None:
-            y = masks if y is None else [y, masks]
+            y = _with_masks(y, masks)
         if y is None:
             return x
-        return (x, y) if self.sample_weight is None else (x, y, self.sample_weight[rows])
+        return (x, y) if self.sample_weight is None else (x, y, pick(self.sample_weight, rows))
 
     def targets(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
         """What the model is to learn about the rows; `images` are what it is shown."""
-        return None if self.y is None else self.y[rows]
+        return pick(self.y, rows)
+
+    def by_name(self) -> dict[str, NDArray[Any]]:
+        """All arrays but the ids, each by a name of its own."""
+        found: dict[str, NDArray[Any]] = {}
+        for name, column in (("y", self.y), ("sample_weight", self.sample_weight), ("x", self.extras)):
+            if isinstance(column, dict):
+                found |= {f"{name}[{key!r}]": values for key, values in column.items()}
+            elif isinstance(column, list | tuple):
+                found |= {f"{name}[{i}]": values for i, values in enumerate(column)}
+            elif column is not None:
+                found[name] = column
+        return found
 
     def stored(self) -> Columns:
         """The columns as arrays, for a store."""
         return self
+
+
+def pick(column: Any, rows: Any) -> Any:
+    """Some rows of a column: of an array, or of each in a dict or a list."""
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    if isinstance(column, dict):
+        return {name: values[rows] for name, values in column.items()}
+    return None if column is None else [values[rows] for values in column]
+
+
+def _with_masks(y: Any, masks: NDArray[Any]) -> Any:
+    if y is None:
+        return masks
+    if isinstance(y, dict):
+        return {**y, MASKS: masks}
+    return [*y, masks] if isinstance(y, list) else [y, masks]
 
 
 def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tuple[Source, Columns]:
@@ -60,9 +100,10 @@ def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tup
 
     Parameters
     ----------
-    x : images, or a tuple (images, extra) or (images, [extra, ...]), or an iterator made by ``flow``
-        An iterator stands for all that it iterates over: its images, labels, weights and ids.
-    y, sample_weight : array-like, optional
+    x : images, or a tuple (images, extra) or (images, [extra, ...]), or a dict, or an iterator made by ``flow``
+        Of a dict, the first array of rank 4 (without one, the first path) are the images. An iterator stands for all
+        that it iterates over: its images, labels, weights and ids.
+    y, sample_weight : array-like, or a dict or list of arrays, optional
         An iterator's own by default.
     ids : (n,) integers, optional
         By default an iterator's own, or the row.
@@ -75,18 +116,57 @@ def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tup
     if isinstance(x, _HasColumns):
         return x.source, _replaced(x, y, sample_weight, ids)
     extras: tuple[Any, ...] = ()
+    inputs: tuple[str, ...] | None = None
+    if isinstance(x, Mapping):
+        inputs, x, extras = _from_names(x)
     is_pair = isinstance(x, tuple | list) and len(x) == 2
-    if is_pair and (isinstance(x[0], str | os.PathLike | Source) or len(getattr(x[0], "shape", ())) == 4):
+    if is_pair and _is_images(x[0]):
         x, extra = x
         extras = tuple(extra) if isinstance(extra, list | tuple) else (extra,)
     source = open_images(x)
     n = source.shape[0]
+    names = [f"x[{name!r}]" for name in inputs[1:]] if inputs else [f"x[1][{i}]" for i in range(len(extras))]
     return source, Columns(
         ids=sample_ids(ids, n),
-        y=None if y is None else open_column(y, n, "y"),
-        sample_weight=None if sample_weight is None else open_column(sample_weight, n, "sample_weight"),
-        extras=tuple(open_column(extra, n, f"x[1][{i}]") for i, extra in enumerate(extras)),
+        y=_open_outputs(y, n, "y"),
+        sample_weight=_open_outputs(sample_weight, n, "sample_weight"),
+        extras=tuple(open_column(extra, n, name) for extra, name in zip(extras, names, strict=True)),
+        inputs=inputs,
     )
+
+
+def _from_names(x: Mapping[str, Any]) -> tuple[tuple[str, ...], Any, tuple[Any, ...]]:
+    """Names of the inputs of a model, the images and the other inputs."""
+    candidates = [name for name, values in x.items() if _is_images(values)]
+    if not candidates:
+        raise SourceError(
+            "A dict of inputs must hold images: an array of rank 4, or the path of one. Found: "
+            f"{', '.join(map(str, x)) or 'nothing'}."
+        )
+    arrays = [name for name in candidates if len(getattr(x[name], "shape", ())) == 4]
+    image_name = (arrays or candidates)[0]
+    others = {name: values for name, values in x.items() if name != image_name}
+    return (image_name, *others), x[image_name], tuple(others.values())
+
+
+def _is_images(values: Any) -> bool:
+    return isinstance(values, str | os.PathLike | Source) or len(getattr(values, "shape", ())) == 4
+
+
+def _open_outputs(values: Any, n: int, name: str) -> Any:
+    """A column of one output, or of each of several: those of a dict, or of a list of arrays with an entry per image.
+
+    A list of as many entries as there are images is one column, as in Keras, whatever the entries are.
+    """
+    if values is None:
+        return None
+    if isinstance(values, Mapping):
+        return {key: open_column(each, n, f"{name}[{key!r}]") for key, each in values.items()}
+    if isinstance(values, list | tuple) and len(values) != n:
+        lengths = [(getattr(each, "shape", None) or (-1,))[0] for each in values]
+        if n in lengths and -1 not in lengths:
+            return [open_column(each, n, f"{name}[{i}]") for i, each in enumerate(values)]
+    return open_column(values, n, name)
 
 
 @runtime_checkable
@@ -107,13 +187,13 @@ def _replaced(iterator: _HasColumns, y: Any, sample_weight: Any, ids: ArrayLike 
             "x[start:stop]."
         )
     given: dict[str, Any] = {
-        "y": None if y is None else open_column(y, n, "y"),
-        "sample_weight": None if sample_weight is None else open_column(sample_weight, n, "sample_weight"),
+        "y": _open_outputs(y, n, "y"),
+        "sample_weight": _open_outputs(sample_weight, n, "sample_weight"),
         "ids": None if ids is None else sample_ids(ids, n),
     }
     kept = iterator.columns if given["y"] is not None else iterator.columns.stored()
     if given["y"] is not None:
-        kept = Columns(kept.ids, None, kept.sample_weight, kept.extras)
+        kept = Columns(kept.ids, None, kept.sample_weight, kept.extras, kept.inputs)
     return dataclasses.replace(kept, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -213,14 +293,18 @@ def check_subset(subset: str | None, rows: tuple[int, int], config: Config) -> N
         )
 
 
-def check_class_split(y: NDArray[Any], cut: int) -> None:
-    """Refuse a split whose parts hold different classes.
+def check_class_split(y: Any, cut: int) -> None:
+    """Refuse a split whose parts hold different classes, in any of several outputs.
 
     Raises
     ------
     SourceError
         As Keras does; ``ignore_class_split=True`` in ``flow`` switches the check off.
     """
+    if isinstance(y, dict | list):
+        for each in y.values() if isinstance(y, dict) else y:
+            check_class_split(each, cut)
+        return
     first, second = np.unique(y[:cut]), np.unique(y[cut:])
     if not np.array_equal(first, second):
         raise SourceError(

@@ -52,12 +52,8 @@ class FileColumns(Columns):
     outputs: tuple[NDArray[Any], ...] = ()
 
     def pack(self, images: NDArray[Any], rows: NDArray[np.int64], masks: NDArray[Any] | None = None) -> Any:
-        """See :meth:`Columns.pack`; masks stand behind several outputs: ``[y1, y2, masks]``."""
-        packed = super().pack(images.astype(self.dtype, copy=False), rows, masks)
-        if masks is None or self.class_mode != "multi_output":
-            return packed
-        x, (outputs, last), *weights = packed
-        return (x, [*outputs, last], *weights)
+        """See :meth:`Columns.pack`."""
+        return super().pack(images.astype(self.dtype, copy=False), rows, masks)
 
     def targets(self, images: NDArray[Any], rows: NDArray[np.int64]) -> Any:
         """See :meth:`Columns.targets`: in the form and dtype of Keras."""
@@ -73,6 +69,10 @@ class FileColumns(Columns):
         if self.class_mode == "categorical" and labels.ndim == 1:
             labels = labels[:, np.newaxis] == np.arange(self.num_classes)
         return labels.astype(self.dtype)
+
+    def by_name(self) -> dict[str, NDArray[Any]]:
+        """See :meth:`Columns.by_name`."""
+        return super().by_name() | {f"output {i}": values for i, values in enumerate(self.outputs)}
 
     def stored(self) -> Columns:
         """See :meth:`Columns.stored`; classes as their indices.
@@ -121,6 +121,9 @@ class FilesFlow:
     save_format: str
     subset: str | None
     on_error: str
+    shard: tuple[int, int] | None = None
+    drop_last: bool = False
+    with_ids: bool = False
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR:
@@ -217,6 +220,9 @@ class FilesIterator(SourceIterator):
             dtype=flow.config.dtype,
             saver=PictureSaver.of(flow.save_to_dir, flow.save_prefix, flow.save_format, flow.config.data_format),
             masks=None if masks is None or read_masks is None else masks.of(read_masks, files, flow.config),
+            shard=flow.shard,
+            drop_last=flow.drop_last,
+            with_ids=flow.with_ids,
         )
         self.directory = directory
         self.image_data_generator = flow.generator

@@ -9,7 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from daskaug import seeding
 from daskaug.config import Config
-from daskaug.iterators.columns import Masks, check_class_split, check_subset, open_input, warn_about_channels
+from daskaug.errors import SourceError
+from daskaug.iterators.columns import (
+    MASKS,
+    Masks,
+    check_class_split,
+    check_subset,
+    open_input,
+    warn_about_channels,
+)
 from daskaug.iterators.source import PictureSaver, SourceIterator
 from daskaug.planning.order import Shuffle, split_rows
 from daskaug.transforms.block import BlockTransform
@@ -39,7 +47,7 @@ class NumpyArrayIterator(SourceIterator):
     image_data_generator : ImageDataGenerator
     data_format, dtype : str, optional
         By default the generator's.
-    masks, mask_order, mask_cval, ids, shuffle_unit, shuffle_mix
+    masks, mask_order, mask_cval, ids, shuffle_unit, shuffle_mix, shard, drop_last, with_ids
         As in ``flow``.
     """
 
@@ -66,6 +74,9 @@ class NumpyArrayIterator(SourceIterator):
         ids: ArrayLike | None = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
+        shard: tuple[int, int] | None = None,
+        drop_last: bool = False,
+        with_ids: bool = False,
     ) -> None:
         config = image_data_generator.config
         if data_format is not None or dtype is not None:
@@ -76,6 +87,8 @@ class NumpyArrayIterator(SourceIterator):
         check_subset(subset, rows, config)
         if subset is not None and columns.y is not None and not ignore_class_split:
             check_class_split(columns.y, split_rows(n, config.validation_split, "validation")[1])
+        if masks is not None and isinstance(columns.y, dict) and MASKS in columns.y:
+            raise SourceError(f"Masks are handed out as the output {MASKS!r}, which `y` has as well. Rename that one.")
         seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
         warn_about_channels(source.shape, config.data_format, "`.flow()`")
         augment = subset != "validation" or config.compat == "keras"
@@ -91,6 +104,9 @@ class NumpyArrayIterator(SourceIterator):
             dtype=config.dtype,
             masks=Masks.of(masks, source, config, mask_order, mask_cval),
             saver=PictureSaver.of(save_to_dir, save_prefix, save_format, config.data_format),
+            shard=shard,
+            drop_last=drop_last,
+            with_ids=with_ids,
         )
         self.image_data_generator = image_data_generator
         self.data_format = config.data_format

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import collections
 import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug.iterators.meter import Meter
+from daskaug.planning.block_cache import BlockLayout, KeptBlocks
 from daskaug.sources.base import Source
 
 
@@ -18,18 +19,20 @@ class RowCache:
     Parameters
     ----------
     source : Source
-    starts : (k,) int64
-        First row of each block, increasing; together the blocks cover the source.
+    layout : BlockLayout
+        The blocks; they cover the source.
     max_nbytes : int
         Decoded bytes to keep. One block is kept whatever its size.
+    meter : Meter
+        Counts which blocks were there.
     """
 
-    def __init__(self, source: Source, starts: NDArray[np.int64], max_nbytes: int) -> None:
+    def __init__(self, source: Source, layout: BlockLayout, max_nbytes: int, meter: Meter) -> None:
         self._source = source
-        self._starts = starts
-        self._stops = np.append(starts[1:], source.shape[0])
-        self._max_nbytes = max_nbytes
-        self._blocks: collections.OrderedDict[int, NDArray[Any]] = collections.OrderedDict()
+        self._layout = layout
+        self._meter = meter
+        self._kept = KeptBlocks(max_nbytes)
+        self._blocks: dict[int, NDArray[Any]] = {}
         self._loading: dict[int, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -41,24 +44,25 @@ class RowCache:
         (len(rows), ...) array of the source's dtype
         """
         out = np.empty((len(rows), *self._source.shape[1:]), self._source.dtype)
-        owners = np.searchsorted(self._starts, rows, side="right") - 1
+        owners = self._layout.owners(rows)
         for owner in np.unique(owners):
             chosen = owners == owner
-            out[chosen] = self._block(int(owner))[rows[chosen] - self._starts[owner]]
+            out[chosen] = self._block(int(owner))[rows[chosen] - self._layout.starts[owner]]
         return out
 
     def _block(self, number: int) -> NDArray[Any]:
         with self._lock:
-            if number in self._blocks:
-                self._blocks.move_to_end(number)
+            if self._kept.use(number):
+                self._meter.count_look_up(0)
                 return self._blocks[number]
             loading = self._loading.setdefault(number, threading.Lock())
         with loading:  # a second thread that wants the same block waits for the first one's copy
             with self._lock:
-                if number in self._blocks:
+                if self._kept.use(number):
+                    self._meter.count_look_up(0)
                     return self._blocks[number]
             try:
-                block = self._source.read(int(self._starts[number]), int(self._stops[number]))
+                block = self._source.read(int(self._layout.starts[number]), int(self._layout.stops[number]))
             except BaseException:
                 with self._lock:
                     self._loading.pop(number, None)
@@ -66,6 +70,7 @@ class RowCache:
             with self._lock:
                 self._blocks[number] = block
                 self._loading.pop(number, None)
-                while len(self._blocks) > 1 and sum(b.nbytes for b in self._blocks.values()) > self._max_nbytes:
-                    self._blocks.popitem(last=False)
+                for dropped in self._kept.add(number, block.nbytes):
+                    del self._blocks[dropped]
+                self._meter.count_look_up(block.nbytes)
             return block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import operator
 import os
 import warnings
@@ -14,14 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
+from daskaug.errors import ConfigError, SourceError
 from daskaug.execution import Pending, current_executor
 from daskaug.iterators.base import TASK_NBYTES, BatchIterator
-from daskaug.iterators.columns import Columns, Masks
+from daskaug.iterators.columns import Columns, Masks, RowIds, pick
+from daskaug.iterators.plan import FlowPlan, Reading
 from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.row_cache import RowCache
 from daskaug.pictures import to_picture
+from daskaug.planning.block_cache import SIMULATED_ROWS, BlockLayout
 from daskaug.planning.order import Shuffle
+from daskaug.planning.quality import shuffle_quality
+from daskaug.planning.steps import Shard
 from daskaug.sources import BlockReader, Source, join_readers
+from daskaug.sources.fingerprint import content_digest, sample_digest, sampled_rows
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.masks import PairTransform
 
@@ -77,6 +84,15 @@ class SourceIterator(BatchIterator):
         Of the batches; sizes the number of batches computed ahead.
     saver : PictureSaver, optional
     masks : Masks, optional
+    shard : (rank, world_size), optional
+    drop_last : bool
+    with_ids : bool
+        Hand out the sample ids, (b,) integers, as one more element at the end of each batch.
+
+    Raises
+    ------
+    ConfigError
+        For what ``compat="keras"`` does not have.
     """
 
     file_numbers_below = 10_000
@@ -96,7 +112,15 @@ class SourceIterator(BatchIterator):
         dtype: str,
         saver: PictureSaver | None = None,
         masks: Masks | None = None,
+        shard: tuple[int, int] | Shard | None = None,
+        drop_last: bool = False,
+        with_ids: bool = False,
     ) -> None:
+        if transform.config.compat == "keras" and (shard is not None or drop_last):
+            raise ConfigError(
+                'With compat="keras" every batch is that of Keras, which knows no `shard` and no `drop_last`. '
+                f"Received: shard={shard!r}, drop_last={drop_last!r}. Leave them out, or compat."
+            )
         transform.check_images(source.shape[1:])
         sample_nbytes = int(np.prod(source.shape[1:])) * np.dtype(dtype).itemsize
         super().__init__(
@@ -107,7 +131,10 @@ class SourceIterator(BatchIterator):
             start=rows[0],
             seed_used=seed_used,
             sample_nbytes=sample_nbytes,
+            shard=shard,
+            drop_last=drop_last,
         )
+        self.with_ids = bool(with_ids)
         self.source = source
         self.columns = columns
         self.image_shape = tuple(source.shape[1:])
@@ -121,15 +148,14 @@ class SourceIterator(BatchIterator):
             self._replay = KerasReplay(self.n, self.batch_size, self.shuffle, seed)
 
     @property
-    def y(self) -> NDArray[Any] | None:
-        """Labels of the samples that are iterated over, in the order of the data."""
-        return None if self.columns.y is None else self.columns.y[slice(*self._rows)]
+    def y(self) -> Any:
+        """Labels of the samples that are iterated over, in the order of the data; a dict or list of several."""
+        return pick(self.columns.y, slice(*self._rows))
 
     @property
-    def sample_weight(self) -> NDArray[Any] | None:
+    def sample_weight(self) -> Any:
         """Weights of the samples that are iterated over, in the order of the data."""
-        weights = self.columns.sample_weight
-        return None if weights is None else weights[slice(*self._rows)]
+        return pick(self.columns.sample_weight, slice(*self._rows))
 
     @property
     def ids(self) -> NDArray[Any]:
@@ -177,6 +203,15 @@ class SourceIterator(BatchIterator):
             return 1
         return TASK_NBYTES // batch_nbytes if all(source.is_quick for source in self._sources) else 1
 
+    def _take_seed(self, seed: int) -> None:
+        super()._take_seed(seed)
+        self._made = dataclasses.replace(self._made, seed=seed)
+        self.__dict__.pop("_task", None)
+
+    def _rows_read(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        """Where the images of some rows lie in the source, in an epoch."""
+        return rows
+
     def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         if self._hands_out_own:
             return super()._submit(rows, epoch)
@@ -184,7 +219,8 @@ class SourceIterator(BatchIterator):
 
     def _submit_rows(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         executor = current_executor()
-        readers = [self._reader(source, rows, executor.is_remote) for source in self._sources]
+        read = self._rows_read(rows, epoch)
+        readers = [self._reader(source, read, executor.is_remote) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
         return executor.submit(self._task, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
 
@@ -219,7 +255,25 @@ class SourceIterator(BatchIterator):
 
     def _pack(self, images: NDArray[Any], rows: NDArray[np.int64], masks: NDArray[Any] | None) -> Any:
         """The batch in the form that is handed out."""
-        return self.columns.pack(images, rows, masks)
+        batch = self.columns.pack(images, rows, masks)
+        if not self.with_ids:
+            return batch
+        ids = np.array(self.columns.ids[rows])
+        return (*batch, ids) if isinstance(batch, tuple) else (batch, ids)
+
+    def on_epoch_begin(self) -> None:
+        """Called by Keras when it begins to train or evaluate with the iterator.
+
+        Raises
+        ------
+        ConfigError
+            With `with_ids`: Keras would take the ids for sample weights.
+        """
+        if self.with_ids:
+            raise ConfigError(
+                "with_ids=True adds the sample ids to each batch, which Keras would take for labels or weights. Make "
+                "the iterator for `fit`, `evaluate` or `predict` without it."
+            )
 
     @property
     def masks(self) -> Masks | None:
@@ -249,23 +303,92 @@ class SourceIterator(BatchIterator):
             return _RowsHere(self._caches[source], rows)
 
     def _cache_of(self, source: Source) -> RowCache:
-        """Blocks of a chunked source, which is a mixed group of units, or what is stored together, at least."""
-        unit = self.shuffling.unit
-        plan = source.plan(0, source.shape[0], target_nbytes=unit * source.row_nbytes)
-        starts = np.array([block.start for block in plan], np.int64)
-        largest = max((block.stop - block.start for block in plan), default=0)
-        # At the border of two mixed groups, both are in use.
-        rows = 2 * self.shuffling.mix * (unit + largest) if self.shuffling.kind == "block" else 4 * largest
-        needed = min(rows, source.shape[0]) * source.row_nbytes
+        layout, needed = self._cache_layout(source)
         if needed > CACHE_WARNING_NBYTES:
             warnings.warn(
                 f"Shuffling {source.locator} keeps up to {needed / 2**30:.1f} GiB of decoded images in memory: two "
-                f"groups of {self.shuffling.mix} units of {unit} rows, rounded up to whole chunks. Smaller "
-                "shuffle_unit or shuffle_mix, or smaller chunks, need less.",
+                f"groups of {self.shuffling.mix} units of {self.shuffling.unit} rows, rounded up to whole chunks. "
+                "Smaller shuffle_unit or shuffle_mix, or smaller chunks, need less.",
                 UserWarning,
                 stacklevel=2,
             )
-        return RowCache(source, starts, max(CACHE_NBYTES, needed))
+        return RowCache(source, layout, max(CACHE_NBYTES, needed), self.meter)
+
+    def _cache_layout(self, source: Source) -> tuple[BlockLayout, int]:
+        """Blocks of a chunked source, and the bytes of those that the order needs at the same time.
+
+        A block is a unit of the shuffle, or what is stored together, at least.
+        """
+        unit, n = self.shuffling.unit, source.shape[0]
+        plan = source.plan(0, n, target_nbytes=unit * source.row_nbytes)
+        starts = np.array([block.start for block in plan], np.int64)
+        stops = np.append(starts[1:], n)[: len(starts)]
+        largest = int((stops - starts).max(initial=0))
+        # At the border of two mixed groups, both are in use.
+        rows = 2 * self.shuffling.mix * (unit + largest) if self.shuffling.kind == "block" else 4 * largest
+        return BlockLayout(starts, stops, source.row_nbytes), min(rows, n) * source.row_nbytes
+
+    def plan(self) -> FlowPlan:
+        """What the current epoch comes to: work, memory, bytes read and shuffle quality. No image is read for it."""
+        executor, steps, is_replay = current_executor(), self._steps(self.epoch), self._replay is not None
+        per_task, ahead = (1, 1) if is_replay else (self._batches_per_task, self._batches_ahead(executor))
+        tasks = 1 if is_replay else min(executor.parallelism, -(-ahead // per_task))
+        counted = [steps.batch(i) for i in range(min(steps.count, 1 + SIMULATED_ROWS // self.batch_size))]
+        end = steps.position(len(counted))
+        order = self.index_array[:end] + self._rows[0] if is_replay else self._order(self.epoch).rows(0, end)
+        batches = [order[first:last] for first, last in counted]
+        reading = [self._reading(source, batches, per_task, executor.is_remote) for source in self._sources]
+        total = functools.reduce(operator.add, reading)
+        finished = self._sample_nbytes + sum(source.row_nbytes for source in self._sources[1:])
+        raw = sum(source.row_nbytes for source in self._sources)
+        return FlowPlan(
+            executor=executor.description,
+            batches=steps.count,
+            images=steps.images,
+            nbytes=steps.images * finished,
+            batch_size=self.batch_size,
+            shard=steps.shard,
+            shuffle=self.shuffling,
+            tasks=tasks,
+            batches_per_task=per_task,
+            batches_ahead=ahead,
+            in_flight_nbytes=self.batch_size * (ahead * finished + tasks * per_task * raw),
+            cached_nbytes=total.kept_nbytes,
+            read_in_order=_ratio(total.in_order, total.used_nbytes),
+            read_at_random=_ratio(total.at_random, total.used_nbytes),
+            counted_images=sum(map(len, batches)),
+            shuffle_quality=shuffle_quality(order[steps.begin :], self.n),
+        )
+
+    def _reading(self, source: Source, batches: list[NDArray[np.int64]], per_task: int, is_remote: bool) -> Reading:
+        """What is read of a source for some batches, which follow one another."""
+        batches = [self._rows_read(rows, self.epoch) for rows in batches]
+        if source.random_access or not batches:
+            return Reading.exactly(sum(map(len, batches)) * source.row_nbytes)
+        if not is_remote:
+            layout, needed = self._cache_layout(source)
+            return Reading.in_blocks(layout, batches, per_task, max(CACHE_NBYTES, needed))
+        if source.rows_reader(batches[0][:1]).parts() is not None:
+            return Reading(sum(map(len, batches)) * source.row_nbytes, None, None)
+        starts = np.arange(0, source.shape[0], source.decoded_rows)
+        stops = np.minimum(starts + source.decoded_rows, source.shape[0])
+        return Reading.in_blocks(BlockLayout(starts, stops, source.row_nbytes), batches, per_task, None)
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        """Of a few images and their labels, and of all sample ids."""
+        digest = hashlib.sha256()
+        for source in self._sources:
+            try:
+                digest.update(sample_digest(source).encode())
+            except SourceError:  # a bad file is reported at its batch; until then it is no reason not to save a state
+                digest.update(b"unreadable")
+        rows = self._rows[0] + sampled_rows(self.n)
+        known = {name: values[rows] for name, values in self.columns.by_name().items()}
+        if not isinstance(self.columns.ids, RowIds):
+            known["sample_id"] = self.ids
+        digest.update(content_digest(known))
+        return digest.hexdigest()[:32]
 
     def close(self) -> None:
         """See :meth:`BatchIterator.close`."""
@@ -283,6 +406,11 @@ class SourceIterator(BatchIterator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.image_data_generator = self._generator
+
+
+def _ratio(read: int | None, used: int) -> float | None:
+    """Bytes read per byte used; 1 where nothing is used."""
+    return None if read is None else read / used if used else 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -106,21 +106,6 @@ class Layout:
             start += length
 
 
-def content_digest(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """SHA-256 of decoded arrays: names, dtypes, shapes and values in C order and little-endian bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        if array.dtype.kind in "OT":  # strings have no fixed bytes
-            digest.update(f"{name}:text:{array.shape};".encode())
-            digest.update(json.dumps(array.tolist(), default=str).encode())
-        else:
-            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            digest.update(f"{name}:{little.dtype.str}:{little.shape};".encode())
-            digest.update(little.reshape(-1).view(np.uint8).data)
-    return digest.digest()
-
-
 def store_digest(contract: dict[str, Any], shard_digests: NDArray[np.uint8]) -> str:
     """One line for the whole store: two stores are equal if it is equal.
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import IncompleteStoreError, NotFittedError, StoreError
-from daskaug.execution import Pending
-from daskaug.iterators import Columns, Masks, SourceIterator
+from daskaug.iterators import BatchIterator, Columns, Masks, SourceIterator
 from daskaug.materialize.layout import (
     DIGEST,
     EXTRA,
@@ -41,9 +40,12 @@ class MaterializedIterator(SourceIterator):
         super().__init__(source, transform, columns, **options)
         self._copies = copies
 
-    def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
+    def _rows_read(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         n = self.source.shape[0] // self._copies
-        return super()._submit(rows + n * (epoch % self._copies), epoch)
+        return rows + n * (epoch % self._copies)
+
+    def _take_seed(self, seed: int) -> None:
+        BatchIterator._take_seed(self, seed)  # of the order alone: the pixels are made already
 
 
 class MaterializedStore:
@@ -117,6 +119,9 @@ class MaterializedStore:
         preprocessing_function: Any = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
+        shard: tuple[int, int] | None = None,
+        drop_last: bool = False,
+        with_ids: bool = False,
     ) -> MaterializedIterator:
         """Batches for training; images are standardised with the stored statistics unless they already are.
 
@@ -131,6 +136,8 @@ class MaterializedStore:
             To standardise with, in place of the stored ones.
         preprocessing_function : callable, optional
             The generator's, where it cannot be imported by its name.
+        shard, drop_last, with_ids
+            As in :meth:`daskaug.ImageDataGenerator.flow`.
 
         Returns
         -------
@@ -158,7 +165,7 @@ class MaterializedStore:
             )
         transform = BlockTransform(config, fitted, self._contract["seed"], augment=False, standardize=standardizes)
         columns = Columns(
-            ids=np.tile(self._required("sample_id"), self.epochs),
+            ids=self._required("sample_id"),
             y=self.labels,
             sample_weight=self.sample_weight,
             extras=self._extras(),
@@ -175,6 +182,9 @@ class MaterializedStore:
             seed_used=seed_used,
             dtype=config.dtype,
             masks=None if self.masks is None else Masks(self.masks),
+            shard=shard,
+            drop_last=drop_last,
+            with_ids=with_ids,
         )
 
     def _column(self, name: str) -> NDArray[Any] | None:

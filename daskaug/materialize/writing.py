@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator
@@ -31,11 +30,11 @@ from daskaug.materialize.layout import (
     ZCA_DIRECTIONS,
     ZCA_SCALE,
     Layout,
-    content_digest,
     store_digest,
 )
 from daskaug.seeding import SEEDING_VERSION
 from daskaug.sources import BlockReader, Source, join_readers
+from daskaug.sources.fingerprint import content_digest, sample_digest
 from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
 from daskaug.statistics.whitening.stored import digest_of
 from daskaug.transforms.block import BlockTransform, FittedArrays
@@ -151,6 +150,11 @@ class Job:
             raise ConfigError(f"`epochs` must be an integer, 1 or more. Received: epochs={epochs!r}.")
         if self.source.shape[0] == 0:
             raise SourceError(f"There is nothing to materialise: `x` has shape {tuple(self.source.shape)}.")
+        if self.columns.inputs is not None or any(isinstance(v, dict | list) for v in self.table.values()):
+            raise SourceError(
+                "A store has one array of labels and one of weights, and further inputs without names. Pass `x` as "
+                "(images, [extra, ...]), and several outputs as further inputs or as the columns of one array."
+            )
         for name, values in self.table.items():
             if values.dtype.kind not in "biuf":
                 raise SourceError(
@@ -212,7 +216,7 @@ class Job:
             "standardized": self.transform.standardize,
             "statistics_digest": content_digest(self.statistics).hex(),
             "columns_digest": content_digest(self.table).hex(),
-            "source_sample": _sample_digest(self.source),
+            "source_sample": sample_digest(self.source),
         }
         if self.masks is not None:
             contract["masks"] = {
@@ -220,7 +224,7 @@ class Job:
                 "shape": list(self.masks.source.shape[1:]),
                 "order": self.masks.order,
                 "cval": self.masks.cval,
-                "source_sample": _sample_digest(self.masks.source),
+                "source_sample": sample_digest(self.masks.source),
             }
         return contract
 
@@ -240,17 +244,6 @@ class Job:
             columns = {name: values[rows] for name, values in self.table.items()} | {"epoch": epochs}
             reader = join_readers([source.reader(start, stop) for source in sources for _, start, stop in pieces])
             yield reader, (number, self.layout.shard(number)[0], columns)
-
-
-SAMPLED_ROWS = 8
-
-
-def _sample_digest(source: Source) -> str:
-    """Hash of the shape, the dtype and a few rows of a source, from its first to its last."""
-    rows = np.unique(np.linspace(0, source.shape[0] - 1, SAMPLED_ROWS).astype(np.int64))
-    digest = hashlib.sha256(f"{source.shape}:{source.dtype.str}:".encode())
-    digest.update(content_digest({"rows": rows, "images": source.take(rows)}))
-    return digest.hexdigest()
 
 
 def materialize(job: Job, store: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Report:

@@ -131,6 +131,23 @@ class Order:
         return rows[np.argsort(lots, kind="stable")]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChosenOrder:
+    """An order that somebody else has chosen.
+
+    Attributes
+    ----------
+    chosen : (n,) int64
+        Rows, as they are visited.
+    """
+
+    chosen: NDArray[np.int64]
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """See :meth:`Order.rows`."""
+        return self.chosen[first:last]
+
+
 def order_of_blocks(number: int, seed: int) -> NDArray[np.int64]:
     """In which order a pass that may stop early reads its blocks, (number,) int64."""
     return seeding.permutation(seed, 0, number, _STREAM_BLOCKS)
