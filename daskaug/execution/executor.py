@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import collections
 import itertools
 import os
@@ -106,6 +107,10 @@ class ThreadsExecutor:
         """For people: what runs the tasks."""
         return f"{self.parallelism} thread(s) in this process"
 
+    def close(self) -> None:
+        """Give up what has not begun, and wait for the rest."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
     def submit(
         self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str
     ) -> ThreadPending:
@@ -131,6 +136,8 @@ def threads_executor() -> ThreadsExecutor:
     with _threads_lock:
         if _threads is None:
             _threads = ThreadsExecutor()
+            # Before the threads of zarr and others are told to end, on which tasks under way depend.
+            getattr(threading, "_register_atexit", atexit.register)(_threads.close)
         return _threads
 
 

@@ -31,6 +31,9 @@ AHEAD_NBYTES = 256 * 2**20
 TASK_NBYTES = 2 * 2**20
 """Batches smaller than this, and quickly made, are computed several at a time: handing each over alone takes longer."""
 
+MOST_PER_TASK = 16
+"""Batches of a task at most: more of them save nothing, and are lost when the iterator is sent elsewhere."""
+
 
 class BatchIterator(AssignedAttributes, Resumable):
     """What Keras calls an ``Iterator``: infinite under ``next()``, indexable, safe to share between threads.

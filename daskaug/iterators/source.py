@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.errors import ConfigError, SourceError
 from daskaug.execution import Pending, current_executor
-from daskaug.iterators.base import TASK_NBYTES, BatchIterator
+from daskaug.iterators.base import MOST_PER_TASK, TASK_NBYTES, BatchIterator
 from daskaug.iterators.columns import Columns, Masks, RowIds, pick
 from daskaug.iterators.plan import FlowPlan, Reading
 from daskaug.iterators.replay import KerasReplay
@@ -34,6 +34,9 @@ from daskaug.transforms.masks import PairTransform
 
 CACHE_NBYTES = 256 * 2**20
 """Decoded bytes of a chunked source that are kept between batches; more where the shuffle needs it."""
+
+NEAR_BLOCK_NBYTES = 4 * 2**20
+"""Decoded bytes of a block that is read from this machine; enough to make the way through Zarr cheap."""
 
 CACHE_WARNING_NBYTES = 4 * 2**30
 """Needing more than this is worth a warning."""
@@ -201,7 +204,8 @@ class SourceIterator(BatchIterator):
         batch_nbytes = self.batch_size * self._sample_nbytes
         if batch_nbytes >= TASK_NBYTES or self._hands_out_own or not self._made.is_quick:
             return 1
-        return TASK_NBYTES // batch_nbytes if all(source.is_quick for source in self._sources) else 1
+        together = min(TASK_NBYTES // batch_nbytes, MOST_PER_TASK)
+        return together if all(source.is_quick for source in self._sources) else 1
 
     def _take_seed(self, seed: int) -> None:
         super()._take_seed(seed)
@@ -317,10 +321,12 @@ class SourceIterator(BatchIterator):
     def _cache_layout(self, source: Source) -> tuple[BlockLayout, int]:
         """Blocks of a chunked source, and the bytes of those that the order needs at the same time.
 
-        A block is a unit of the shuffle, or what is stored together, at least.
+        A block is a unit of the shuffle, or what is stored together, at least. Where reading waits for no network,
+        smaller blocks do: the threads then have their shares of a mixed group at about the same time.
         """
         unit, n = self.shuffling.unit, source.shape[0]
-        plan = source.plan(0, n, target_nbytes=unit * source.row_nbytes)
+        target = unit * source.row_nbytes
+        plan = source.plan(0, n, target_nbytes=target if source.is_far else min(target, NEAR_BLOCK_NBYTES))
         starts = np.array([block.start for block in plan], np.int64)
         stops = np.append(starts[1:], n)[: len(starts)]
         largest = int((stops - starts).max(initial=0))

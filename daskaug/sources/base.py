@@ -65,6 +65,12 @@ class Source(abc.ABC):
     locator: str
 
     @property
+    def is_far(self) -> bool:
+        """Whether it lies in a store behind a network, where a request takes long and many can be under way."""
+        protocol, separator, _ = self.locator.partition("://")
+        return bool(separator) and protocol not in ("file", "memory")
+
+    @property
     def decoded_rows(self) -> int:
         """See above."""
         return self.natural_rows
