@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from daskaug.planning.order import order_of_blocks
 from daskaug.sources.base import Source
 from daskaug.statistics import StatisticsRecipe, checkpoint
 from daskaug.statistics.whitening import WhiteningPlan
+from daskaug.statistics.whitening.plan import checked_budget
 from daskaug.transforms.block import BlockTransform
 
 _NOT_WITH_PRODUCTS = {
@@ -62,11 +64,19 @@ class FitOptions:
         """Check the options by themselves."""
         if self.nan_policy not in ("raise", "omit"):
             raise ConfigError(f'`nan_policy` must be "raise" or "omit". Received: nan_policy={self.nan_policy!r}.')
-        if self.tolerance is not None and not (isinstance(self.tolerance, float | int) and 0 < self.tolerance < 1):
+        if self.tolerance is not None and not _is_share(self.tolerance):
             raise ConfigError(
-                "`tolerance` must be between 0 and 1 (standard deviations), or None to read everything. Received: "
-                f"tolerance={self.tolerance!r}."
+                "`tolerance` must be a float between 0 and 1 (standard deviations), or None to read everything. "
+                f"Received: tolerance={self.tolerance!r}."
             )
+        if self.memory_budget is not None:
+            checked_budget(self.memory_budget)
+        if self.histogram and self.sample_weight is not None:
+            raise ConfigError(
+                "`histogram` counts every pixel once, whatever `sample_weight` says. Fit with one of them at a time."
+            )
+        if self.checkpoint is not None:
+            _check_place(self.checkpoint)
         if self.tolerance is not None and self.checkpoint is not None:
             raise ConfigError(
                 "`checkpoint` continues a fit that reads everything, and `tolerance` stops early. Use one of them."
@@ -76,6 +86,11 @@ class FitOptions:
     def budget(self) -> int:
         """Bytes that the blocks of one process may take."""
         return DEFAULT_BUDGET if self.memory_budget is None else self.memory_budget
+
+    @property
+    def budget_with_gram(self) -> int:
+        """Bytes that the blocks and the sums of products may take together."""
+        return checked_budget(self.memory_budget)
 
     def check(self, config: Config, rows_in_all: int, augment: bool) -> FitOptions:
         """With weights as an array, and checked against what is fitted on."""
@@ -102,13 +117,32 @@ class FitOptions:
             )
         if self.sample_weight is None:
             return self
-        weights = np.asarray(self.sample_weight, np.float64)
+        weights = np.asarray(self.sample_weight)
+        weights = weights.astype(np.float64) if weights.dtype.kind in "buif" else np.full(weights.shape, np.nan)
         if weights.shape != (rows_in_all,) or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
             raise ConfigError(
                 f"`sample_weight` must have one finite number, 0 or more, for each of the {rows_in_all:,} images, not "
                 f"all of them 0. Found shape {weights.shape}."
             )
         return dataclasses.replace(self, sample_weight=weights)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float | np.floating) and bool(0 < value < 1)
+
+
+def _check_place(checkpoint: Any) -> None:
+    """Refuse a place where no file can be written, before hours of work end there."""
+    if not isinstance(checkpoint, str | os.PathLike) or not str(checkpoint):
+        raise ConfigError(f"`checkpoint` must be the path of a file. Received: checkpoint={checkpoint!r}.")
+    path = Path(checkpoint)
+    if path.is_dir():
+        raise ConfigError(f"`checkpoint` must be the path of a file, and {path} is a folder. Name a file in it.")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(
+            f"`checkpoint` is to be written to {path.parent}, which is no folder that can be written to. Make it, or "
+            "name another place."
+        )
 
 
 def only_rescales(config: Config) -> bool:
@@ -210,7 +244,7 @@ def blocks_of(
     chunk = len(plan[0]) * source.row_nbytes
     if chunk > target:
         needed = PassMemory(chunk, int(chunk * growth), threads).nbytes + sums
-        beside = f", beside {sums:,} for the sums of whitening," if sums else ""
+        beside = f", beside {sums:,} for the sums of products," if sums else ""
         raise ConfigError(
             f"`memory_budget` is {budget:,} bytes per process, and {threads} threads that each hold a chunk of "
             f"{len(plan[0]):,} images of {source.locator} ({chunk:,} bytes decoded){beside} need {needed:,}. Pass "

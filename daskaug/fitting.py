@@ -147,14 +147,16 @@ class _Job:
         StoreError
             Where the place for the whitening holds something else.
         """
+        if not config.zca_whitening:
+            zca.refuse_without_whitening()
         options = options.check(config, source.shape[0], augment)
         executor = current_executor()
         dtype = before_statistics(config).dtype if _transforms(config, augment) else source.dtype.name
         images = Images(source, rows, ids, rounds if augment else 1, np.dtype(dtype))
-        if options.keep_gram:
-            check_gram(images.features, executor.parallelism, options.memory_budget)
         growth = growth_of(source, config) if _transforms(config, augment) else 0.0
         least = least_of_images(source, rows, growth, executor)
+        if options.keep_gram:
+            check_gram(images.features, executor.parallelism, options.memory_budget, least.nbytes)
         whitening = WhiteningFit.of(
             zca, config, images, executor, keep_gram=options.keep_gram, images_nbytes=least.nbytes
         )
@@ -171,6 +173,8 @@ class _Job:
         )
         most = most_of_gram(len(images), source.row_nbytes, executor.parallelism) if recipe.gram else TARGET_NBYTES
         budget, sums = options.budget, 0
+        if options.keep_gram:
+            budget, sums = options.budget_with_gram, gram_nbytes(images.features, executor.parallelism)
         if whitening is not None:
             budget, sums = whitening.plan.budget, whitening.plan.memory_of_first_pass
         blocks = blocks_of(source, rows, budget, growth, executor, most=most, sums=sums)
@@ -334,7 +338,7 @@ def plan_fit(
         nbytes=job.samples * source.row_nbytes,
         window=job.window,
         memory=PassMemory(block, int(block * growth), executor.threads_per_process),
-        memory_budget=options.budget if job.whitening is None else job.whitening.plan.budget,
+        memory_budget=options.budget_with_gram if job.recipe.gram or job.whitening is not None else options.budget,
         order="in their order" if options.tolerance is None else "in random order until the interval is narrow enough",
         runs_on=executor.description,
         covered=0 if written is None else len(Coverage(written["covered"])),

@@ -255,3 +255,32 @@ def test_a_million_chunks_are_planned_at_once(tmp_path):
     assert plan.blocks < 50
     assert lazy.npartitions == plan.blocks
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"memory_budget": "2GB"}, "`memory_budget` must be a number of bytes"),
+        ({"memory_budget": True}, "`memory_budget` must be a number of bytes"),
+        ({"checkpoint": 3}, "`checkpoint` must be the path of a file"),
+        ({"checkpoint": ""}, "`checkpoint` must be the path of a file"),
+        ({"checkpoint": "/"}, "is a folder"),
+        ({"checkpoint": "/nowhere/at/all"}, "no folder that can be written to"),
+        ({"sample_weight": "abc"}, "`sample_weight` must have one finite number"),
+        ({"sample_weight": np.ones(4), "histogram": True}, "`histogram` counts every pixel once"),
+        ({"zca_route": "samples"}, "Make it with zca_whitening=True"),
+        ({"zca_components": 5}, "Make it with zca_whitening=True"),
+    ],
+)
+def test_what_would_fail_later_is_refused_at_once(options, message):
+    generator = ImageDataGenerator(featurewise_center=True)
+    with pytest.raises(ConfigError, match=message):
+        generator.fit(np.zeros((4, 4, 4, 3), np.uint8), **options)
+
+
+def test_updating_weighted_statistics_does_not_leave_out_pixels():
+    images = np.random.RandomState(0).rand(8, 4, 4, 3).astype(np.float32)
+    fitted = ImageDataGenerator(featurewise_center=True).fit(images, sample_weight=np.ones(8)).statistics
+    images[0, 0, 0, 0] = np.nan
+    with pytest.raises(SourceError, match="NaN or infinite"):
+        fitted.update(images)

@@ -256,8 +256,11 @@ class Statistics(Numbers):
         if isinstance(self.moments, IntegerMoments):
             moments = IntegerMoments.partial(images).finalise()
         else:
-            omit = isinstance(self.moments, WeightedTotals)
-            moments = FloatMoments.partial(images, start, omit=omit).finalise()
+            # Where pixels were left out, others may be; weights alone are no reason to.
+            omit, weights = False, None
+            if isinstance(self.moments, WeightedTotals):
+                omit, weights = self.moments.omitted > 0, np.ones(len(images))
+            moments = FloatMoments.partial(images, start, omit=omit, weights=weights).finalise()
         part = Part(Content.partial(block, start), tuple(moments.low), tuple(moments.high))
         histogram = None if self.histogram is None else Histogram.partial(images)
         return replace(

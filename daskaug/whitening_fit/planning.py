@@ -59,6 +59,20 @@ class WhiteningOptions:
                 "Keras knows. Leave out one of the two."
             )
 
+    def refuse_without_whitening(self) -> None:
+        """Options of something that is not done.
+
+        Raises
+        ------
+        ConfigError
+        """
+        given = [f"`{name}`" for name, value in self.by_name.items() if value is not None and name != "memory_budget"]
+        if given:
+            raise ConfigError(
+                f"{', '.join(given)} says how to whiten, and this generator does not. Make it with "
+                "zca_whitening=True, or leave that out."
+            )
+
     def for_gram(self) -> WhiteningOptions:
         """The same on the route whose sums are kept.
 

@@ -258,7 +258,7 @@ def plan_whitening(
     rank, fraction = components_of(components)
     if route is not None and route not in ROUTES:
         raise ConfigError(f"`zca_route` must be one of {', '.join(ROUTES)}, or None. Received: zca_route={route!r}.")
-    budget = _checked_budget(budget)
+    budget = checked_budget(budget)
     problem = _Problem(samples, features, itemsize, is_8bit, rank, fraction, budget, max(1, cores), images)
     costs = {"features": _features(problem), "samples": _samples(problem), "randomized": _randomized(problem)}
     chosen, reason = (route, "asked for") if route is not None else _cheapest(problem, costs)
@@ -280,7 +280,7 @@ def plan_whitening(
     )
 
 
-def check_gram(features: int, cores: int, budget: int | None = None) -> None:
+def check_gram(features: int, cores: int, budget: int | None = None, images: int = 0) -> None:
     """Refuse to keep a Gram matrix that does not fit, before any image is read.
 
     Parameters
@@ -291,15 +291,17 @@ def check_gram(features: int, cores: int, budget: int | None = None) -> None:
         Threads that work side by side.
     budget : int, optional
         Bytes of memory, :data:`MEMORY_BUDGET` by default.
+    images : int
+        How many of them the images that are being read take at least.
 
     Raises
     ------
     ConfigError
         It takes more, see :func:`gram_nbytes`.
     """
-    budget, needed = _checked_budget(budget), gram_nbytes(features, cores)
+    budget, needed = checked_budget(budget), gram_nbytes(features, cores) + images
     if needed > budget:
-        largest = math.isqrt(budget // gram_nbytes(1, cores))
+        largest = math.isqrt(max(0, budget - images) // gram_nbytes(1, cores))
         raise ConfigError(
             f"`keep_gram` keeps a {features:,} × {features:,} matrix for images with {features:,} values each, "
             f"{_size(_DOUBLE * features * features)}, and fitting takes some of them, {_size(needed)} in all; "
@@ -308,7 +310,14 @@ def check_gram(features: int, cores: int, budget: int | None = None) -> None:
         )
 
 
-def _checked_budget(budget: Any) -> int:
+def checked_budget(budget: Any) -> int:
+    """A memory budget in bytes; :data:`MEMORY_BUDGET` for None.
+
+    Raises
+    ------
+    ConfigError
+        For anything but an integer, 1 or more.
+    """
     if budget is None:
         return MEMORY_BUDGET
     if not isinstance(budget, int | np.integer) or isinstance(budget, bool) or budget < 1:
