@@ -233,6 +233,7 @@ class Statistics(Numbers):
         SourceError
             The images differ in shape or dtype, are none, or have NaN or infinite pixels.
         """
+        _check_readable(x)
         more: Statistics | None = None
         plan = [(0, len(x))] if isinstance(x, np.ndarray) else [(b.start, b.stop) for b in x.plan(0, x.shape[0])]
         for start, stop in plan:
@@ -291,8 +292,10 @@ class Statistics(Numbers):
         Warns
         -----
         UserWarning
-            They are other images than those that the statistics were fitted on, or of another size.
+            They are other images than those that the statistics were fitted on, or of another size. Of statistics that
+            were merged it is not known which of the images these should be, and only their shape is compared.
         """
+        _check_readable(x)
         shape = tuple(x.shape[1:])
         channels = shape[2 if self.data_format == "channels_last" else 0]
         fits = shape == self.image_shape if self.whitening is not None else channels == self.channels
@@ -414,6 +417,14 @@ class Statistics(Numbers):
         if not agrees:
             raise StoreError(f"the numbers in {path} contradict each other. Fit again or restore it")
         return statistics
+
+
+def _check_readable(x: Any) -> None:
+    if not isinstance(x, np.ndarray) and not hasattr(x, "plan"):
+        raise SourceError(
+            f"images must be a NumPy array, or what daskaug.open_images makes of paths and other arrays; found "
+            f"{type(x).__name__}. Pass daskaug.open_images(x)"
+        )
 
 
 def _both(verb: str, ours: Moments, theirs: Moments) -> Moments:
