@@ -1,12 +1,14 @@
-"""Images in memory that a fit reads in blocks of any sizes."""
+"""Images that a fit reads in blocks of any sizes, and the fit."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug import ImageDataGenerator, Statistics
 from daskaug.planning.blocks import Plan
 from daskaug.sources.base import Source
+from tests import pictures
 
 N = 173
 """Images that :func:`chunkings` cuts."""
@@ -35,3 +37,15 @@ def chunkings(number: int) -> list[tuple[int, ...]]:
         tuple(sorted(state.choice(np.arange(1, N), state.randint(1, 40), replace=False).tolist()))
         for _ in range(number)
     ]
+
+
+def both_kinds() -> dict[str, NDArray]:
+    """N tiles of photographs, by their dtype: one that is summed exactly, and one that is not."""
+    x = pictures.tiles(16, N)
+    return {"uint8": x, "float32": np.sqrt(x).astype(np.float32)}
+
+
+def fit(x: object, **options) -> Statistics:
+    statistics = ImageDataGenerator(featurewise_center=True).fit(x, **options).statistics
+    assert statistics is not None
+    return statistics

@@ -14,22 +14,14 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from daskaug import ImageDataGenerator, Statistics
+from daskaug import ImageDataGenerator
 from daskaug.errors import ConfigError, StoreError
-from tests import pictures
-from tests.cuts import Cut, N, chunkings
+from tests.cuts import Cut, N, both_kinds, chunkings, fit
 
 
 @pytest.fixture(scope="module")
 def images() -> dict[str, np.ndarray]:
-    x = pictures.tiles(16, N)
-    return {"uint8": x, "float32": np.sqrt(x).astype(np.float32)}
-
-
-def fit(x: object, **options) -> Statistics:
-    statistics = ImageDataGenerator(featurewise_center=True).fit(x, **options).statistics
-    assert statistics is not None
-    return statistics
+    return both_kinds()
 
 
 class Counting(Cut):
