@@ -79,8 +79,8 @@ class BlockLayout:
         """Decoded bytes of a block."""
         return int(self.stops[number] - self.starts[number]) * self.row_nbytes
 
-    def look_ups(self, rows: NDArray[Any], tasks: NDArray[Any]) -> NDArray[np.int64]:
-        """The blocks that tasks ask for, one after the other, each in increasing order.
+    def look_ups(self, rows: NDArray[Any], tasks: NDArray[Any]) -> list[NDArray[np.int64]]:
+        """The blocks that each task asks for, increasing.
 
         Parameters
         ----------
@@ -90,17 +90,18 @@ class BlockLayout:
             Number of the task that reads each row, not decreasing.
         """
         each = np.unique(tasks.astype(np.int64) * len(self.starts) + self.owners(rows))
-        return each % len(self.starts)
+        number, block = np.divmod(each, max(1, len(self.starts)))
+        return np.split(block, np.flatnonzero(np.diff(number)) + 1)
 
 
-def bytes_read(layout: BlockLayout, look_ups: NDArray[np.int64], max_nbytes: int | None) -> tuple[int, int]:
+def bytes_read(layout: BlockLayout, look_ups: list[NDArray[np.int64]], max_nbytes: int | None) -> tuple[int, int]:
     """What is read for these look-ups, from an empty cache on.
 
     Parameters
     ----------
     layout : BlockLayout
-    look_ups : (k,) int64
-        Blocks in the order in which they are asked for.
+    look_ups : list of (k,) int64
+        Blocks that each task asks for; those that are kept come first.
     max_nbytes : int or None
         Of the cache. None: there is none, and every look-up reads.
 
@@ -111,10 +112,11 @@ def bytes_read(layout: BlockLayout, look_ups: NDArray[np.int64], max_nbytes: int
     """
     sizes = (layout.stops - layout.starts) * layout.row_nbytes
     if max_nbytes is None:
-        return int(sizes[look_ups].sum()), 0
+        return sum(int(sizes[wanted].sum()) for wanted in look_ups), 0
     kept, read = KeptBlocks(max_nbytes), 0
-    for number in look_ups.tolist():
-        if not kept.use(number):
+    for wanted in look_ups:
+        missing = [number for number in wanted.tolist() if not kept.use(number)]
+        for number in missing:
             size = int(sizes[number])
             read += size
             kept.add(number, size)

@@ -85,6 +85,15 @@ def test_a_closed_iterator_goes_on(flow):
     assert seen == expected
 
 
+@pytest.fixture
+def _interruptible():
+    """A process in the background of a shell may have been started with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_reaches_the_consumer_and_the_iterator_goes_on():
     first = threading.Event()
 
