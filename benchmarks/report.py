@@ -193,7 +193,7 @@ def plot(results: Results, path: Path) -> None:
         colors = ["#d1495b" if line.name == "daskaug" else "#8d99ae" for line in shown]
         bars = axis.barh([line.name for line in shown], [line.rate for line in shown], color=colors)
         axis.bar_label(bars, [f"{line.rate:,.0f}" for line in shown], padding=3, fontsize=8)
-        axis.set_xlim(0, max(line.rate for line in shown) * 1.3)
+        axis.set_xlim(0, max((line.rate for line in shown), default=1.0) * 1.3)
         axis.set_title(f"{size}×{size}×3", fontsize=10)
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.set_xticks([])
