@@ -172,11 +172,8 @@ class _Job:
             weighted=options.sample_weight is not None,
         )
         most = most_of_gram(len(images), source.row_nbytes, executor.parallelism) if recipe.gram else TARGET_NBYTES
-        budget, sums = options.budget, 0
-        if options.keep_gram:
-            budget, sums = options.budget_with_gram, gram_nbytes(images.features, executor.parallelism)
-        if whitening is not None:
-            budget, sums = whitening.plan.budget, whitening.plan.memory_of_first_pass
+        budget = options.budget_with_gram if recipe.gram or whitening is not None else options.budget
+        sums = gram_nbytes(images.features, executor.parallelism) if recipe.gram else 0
         blocks = blocks_of(source, rows, budget, growth, executor, most=most, sums=sums)
         work = Work(source, rows, ids, images.rounds, options.sample_weight, blocks)
         return cls(work, recipe, whitening, config, augment, options, executor)

@@ -7,7 +7,7 @@ import collections
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -158,7 +158,7 @@ def run_ordered(
     *,
     name: str,
     window: int | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Run tasks side by side and yield their results in the order of the tasks.
 
     At most `window` tasks are submitted and not yet yielded, so a million blocks never lie in the scheduler, and a slow

@@ -141,7 +141,7 @@ def reduce_blocks(
             if interval is not None and total.samples < job.samples:
                 return total, interval
     finally:
-        partials.close()  # type: ignore[attr-defined]  # a generator: gives up what is still to come
+        partials.close()  # gives up what is still to come
     saving.end(total, done)
     return total, None
 
