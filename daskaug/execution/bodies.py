@@ -24,6 +24,11 @@ def call(function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...
         raise
 
 
+def as_loaded(block: Any) -> Any:
+    """What a task works with that only reads."""
+    return block
+
+
 def call_on_parts(
     function: Callable[..., Any], assembly: Callable[[list[Any]], Any], parts: list[Any], args: tuple[Any, ...]
 ) -> Any:

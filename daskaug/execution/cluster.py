@@ -12,14 +12,15 @@ import distributed
 from distributed.protocol import pickle
 
 from daskaug.execution import graph
-from daskaug.execution.bodies import call, call_on_parts
+from daskaug.execution.bodies import as_loaded, call, call_on_parts
 from daskaug.sources.base import BlockReader
+from daskaug.sources.shared_blocks import SharedBlock
 
 LARGE = 2**20
 """Bytes above which something goes to the workers by itself and not inside each task's message to the scheduler."""
 
 HELD_PARTS = 64
-"""Blocks of a graph whose results are kept on the workers for the tasks that come next."""
+"""Blocks that are kept on the workers for the tasks that come next, at least; more where tasks need many."""
 
 
 def active_client() -> distributed.Client | None:
@@ -66,6 +67,7 @@ class _OnCluster:
     def __init__(self) -> None:
         self.functions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self.parts: collections.OrderedDict[Any, Any] = collections.OrderedDict()
+        self.held = HELD_PARTS
 
 
 _on_cluster: weakref.WeakKeyDictionary[distributed.Client, _OnCluster] = weakref.WeakKeyDictionary()
@@ -103,6 +105,8 @@ class ClientExecutor:
         shared = self._function(function)
         parts = reader.parts()
         if parts is not None:
+            # Tasks of this group of units and of the next.
+            self._shared.held = max(self._shared.held, 2 * len(parts))
             blocks = [self._part(part) for part in parts]
             return self._pending(call_on_parts, shared, reader.assembly(), blocks, args, options)
         carried: Any = reader
@@ -118,6 +122,16 @@ class ClientExecutor:
         while futures:
             yield futures.pop(0).result()
 
+    def _begin_part(self, part: Any) -> Any:
+        if isinstance(part, SharedBlock):
+            return self._client.submit(call, as_loaded, part.reader, (), key=part.key)
+        return self._client.compute(part)
+
+    def prepare(self, parts: list[Any]) -> None:
+        """See :meth:`daskaug.execution.Executor.prepare`."""
+        for part in parts:
+            self._part(part)
+
     def _pending(self, body: Callable[..., Any], *arguments: Any) -> ClientPending:
         *positional, options = arguments
         return ClientPending(self._client, self._client.submit(body, *positional, **options))
@@ -132,12 +146,12 @@ class ClientExecutor:
         return known or function
 
     def _part(self, part: Any) -> Any:
-        """The future of a block of a graph; the last ones are held, since several tasks look at the same block."""
+        """The future of a block; the last ones are held, since several tasks look at the same block."""
         held = self._shared.parts
         future = held.pop(part.key, None)
-        if future is None or future.status in ("cancelled", "lost"):
-            future = self._client.compute(part)
+        if future is None or future.status in ("cancelled", "lost", "error"):
+            future = self._begin_part(part)
         held[part.key] = future
-        while len(held) > HELD_PARTS:
+        while len(held) > self._shared.held:
             held.popitem(last=False)
         return future

@@ -14,6 +14,9 @@ from typing import Any, Protocol
 from daskaug.execution.bodies import call
 from daskaug.sources.base import BlockReader
 
+READERS = 8
+"""Threads that read ahead, at most."""
+
 
 class Pending(Protocol):
     """A result that may not be there yet."""
@@ -63,6 +66,9 @@ class Executor(Protocol):
             What the task is called in the dashboard.
         """
 
+    def prepare(self, parts: list[Any]) -> None:
+        """Begin computing what readers name in :meth:`~BlockReader.parts`, for tasks that will be submitted."""
+
     def run_graph(
         self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str
     ) -> Iterator[Any]:
@@ -101,6 +107,8 @@ class ThreadsExecutor:
     def __init__(self) -> None:
         self.parallelism = self.threads_per_process = thread_count()
         self._pool = ThreadPoolExecutor(self.parallelism, thread_name_prefix="daskaug")
+        # They mostly wait, for a disk or a network, and must not take the place of those that compute.
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="daskaug-read")
 
     @property
     def description(self) -> str:
@@ -109,13 +117,21 @@ class ThreadsExecutor:
 
     def close(self) -> None:
         """Give up what has not begun, and wait for the rest."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._readers, self._pool):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def read_ahead(self, function: Callable[[], None]) -> None:
+        """Call a function that reads, beside the tasks. It has to take care of its own errors."""
+        self._readers.submit(function)
 
     def submit(
         self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str
     ) -> ThreadPending:
         """See :meth:`Executor.submit`."""
         return ThreadPending(self._pool.submit(call, function, reader, args))
+
+    def prepare(self, parts: list[Any]) -> None:
+        """See :meth:`Executor.prepare`; tasks of threads load their blocks themselves."""
 
     def run_graph(
         self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str

@@ -22,7 +22,7 @@ from daskaug.iterators.progress import Resumable
 from daskaug.iterators.pydataset import instance_class, is_pydataset
 from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.under_way import Place, SharedTask, UnderWay, WhenAsked, cancel_all
-from daskaug.planning.order import ChosenOrder, Order, Shuffle
+from daskaug.planning.order import ChosenOrder, Order, Position, Shuffle
 from daskaug.planning.steps import Shard, Steps
 
 AHEAD_NBYTES = 256 * 2**20
@@ -177,6 +177,9 @@ class BatchIterator(AssignedAttributes, Resumable):
         method may not stand being called from several threads.
         """
         return WhenAsked(self, "_get_batches_of_transformed_samples", rows - self._rows[0])
+
+    def _read_ahead(self, first: Position, last: Position) -> None:
+        """Start reading what will be wanted after what lies between these, which is under way."""
 
     def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         """What is handed out: the images with labels, weights and whatever else belongs to the rows."""
@@ -361,6 +364,7 @@ class BatchIterator(AssignedAttributes, Resumable):
             self._until_asked -= 1
             while len(self._ahead) < self._wanted:
                 self._start(self._next_ahead, self._batches_per_task)
+            self._read_ahead(self._position(place), self._position(self._next_ahead))
         batch = self._ahead.pop(place)
         batch.task.is_awaited = True
         return batch
@@ -406,6 +410,10 @@ class BatchIterator(AssignedAttributes, Resumable):
             epoch, rest = self._rest
             self._rest = epoch, dataclasses.replace(rest, n=self.n, batch_size=batch_size)
         self._whole = whole
+
+    def _position(self, place: Place) -> Position:
+        """Where a batch begins in the order of its epoch."""
+        return place[0], self._steps(place[0]).position(place[1])
 
     def _rows_at(self, epoch: int, bounds: list[tuple[int, int]]) -> NDArray[np.int64]:
         """Rows of an epoch's order from the first to the last position of each pair."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug.execution import threads_executor
 from daskaug.iterators.meter import Meter
 from daskaug.planning.block_cache import BlockLayout, KeptBlocks
 from daskaug.sources.base import Source
@@ -25,9 +28,11 @@ class RowCache:
         Decoded bytes to keep. One block is kept whatever its size.
     meter : Meter
         Counts which blocks were there.
+    readers : int
+        Threads that read ahead, at most.
     """
 
-    def __init__(self, source: Source, layout: BlockLayout, max_nbytes: int, meter: Meter) -> None:
+    def __init__(self, source: Source, layout: BlockLayout, max_nbytes: int, meter: Meter, *, readers: int = 1) -> None:
         self._source = source
         self._layout = layout
         self._meter = meter
@@ -35,6 +40,8 @@ class RowCache:
         self._blocks: dict[int, NDArray[Any]] = {}
         self._loading: dict[int, threading.Lock] = {}
         self._lock = threading.Lock()
+        self._to_read: collections.deque[int] = collections.deque()
+        self._idle_readers = readers
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The images at `rows`, in their order.
@@ -52,6 +59,35 @@ class RowCache:
             chosen = owners == owner
             out[chosen] = self._block(owner)[rows[chosen] - self._layout.starts[owner]]
         return out
+
+    def read_ahead(self, rows: NDArray[np.int64]) -> None:
+        """Read the blocks of these rows, in their order, before somebody asks for them."""
+        owners = self._layout.owners(rows)
+        soon = owners[np.flatnonzero(np.diff(owners, prepend=-1))].tolist()
+        with self._lock:
+            known = {*self._blocks, *self._loading, *self._to_read}
+            self._to_read.extend(number for number in dict.fromkeys(soon) if number not in known)
+            begin = min(self._idle_readers, len(self._to_read))
+            self._idle_readers -= begin
+        for _ in range(begin):
+            threads_executor().read_ahead(self._read_what_is_next)
+
+    def stop_reading_ahead(self) -> None:
+        """Read nothing more that nobody has asked for."""
+        with self._lock:
+            self._to_read.clear()
+
+    def _read_what_is_next(self) -> None:
+        while True:
+            with self._lock:
+                if not self._to_read:
+                    self._idle_readers += 1
+                    return
+                number = self._to_read.popleft()
+                if number in self._blocks or number in self._loading:
+                    continue
+            with contextlib.suppress(Exception):  # whoever needs the block tries again, and reports it
+                self._block(number)
 
     def _at_hand(self, wanted: list[int]) -> int:
         """One that is kept, or else one that nobody is reading: threads then read side by side and seldom wait."""

@@ -7,39 +7,31 @@ import functools
 import hashlib
 import operator
 import os
-import warnings
+import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
 from daskaug.errors import ConfigError, SourceError
-from daskaug.execution import Pending, current_executor
+from daskaug.execution import Executor, Pending, current_executor
 from daskaug.iterators.base import MOST_PER_TASK, TASK_NBYTES, BatchIterator
+from daskaug.iterators.block_supply import BlockNeeds, Supply, is_graph, supply_of
 from daskaug.iterators.columns import Columns, Masks, RowIds, pick
 from daskaug.iterators.plan import FlowPlan, Reading
 from daskaug.iterators.replay import KerasReplay
-from daskaug.iterators.row_cache import RowCache
 from daskaug.pictures import to_picture
 from daskaug.planning.block_cache import SIMULATED_ROWS, BlockLayout
-from daskaug.planning.order import Shuffle
+from daskaug.planning.order import Order, Position, Shuffle
 from daskaug.planning.quality import shuffle_quality
 from daskaug.planning.steps import Shard
-from daskaug.sources import BlockReader, Source, join_readers
+from daskaug.sources import Source, join_readers
 from daskaug.sources.fingerprint import content_digest, sample_digest, sampled_rows
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.masks import PairTransform
-
-CACHE_NBYTES = 256 * 2**20
-"""Decoded bytes of a chunked source that are kept between batches; more where the shuffle needs it."""
-
-NEAR_BLOCK_NBYTES = 4 * 2**20
-"""Decoded bytes of a block that is read from this machine; enough to make the way through Zarr cheap."""
-
-CACHE_WARNING_NBYTES = 4 * 2**30
-"""Needing more than this is worth a warning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,9 +216,20 @@ class SourceIterator(BatchIterator):
     def _submit_rows(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         executor = current_executor()
         read = self._rows_read(rows, epoch)
-        readers = [self._reader(source, read, executor.is_remote) for source in self._sources]
+        readers = [self._supply(source, executor).reader(read) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
         return executor.submit(self._task, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
+
+    def _read_ahead(self, first: Position, last: Position) -> None:
+        if self._chooses_order or self._hands_out_own:
+            return
+        executor = current_executor()
+        orders = cast("Callable[[int], Order]", self._order)  # nobody has chosen one of another kind
+        for source in self._sources:
+            supply = self._supply(source, executor)
+            if supply.ahead is not None:
+                for epoch, rows in supply.ahead.advance(orders, first, last):
+                    supply.read_ahead(self._rows_read(rows, epoch), executor)
 
     def _get_batches_of_transformed_samples(self, index_array: NDArray[np.int64]) -> Any:
         """The batch of the samples at these positions, in the epoch that is being worked on."""
@@ -296,43 +299,13 @@ class SourceIterator(BatchIterator):
             return self._made
         return PairTransform(self._made, self._masks.order, self._masks.cval)
 
-    def _reader(self, source: Source, rows: NDArray[np.int64], is_remote: bool) -> BlockReader:
-        if is_remote:
-            return source.rows_reader(rows)
-        if source.random_access:
-            return _RowsHere(source, rows)
+    def _supply(self, source: Source, executor: Executor) -> Supply:
+        """Where the tasks of this executor get the rows of a source."""
+        key = source, executor.is_remote
         with self.lock:
-            if source not in self._caches:
-                self._caches[source] = self._cache_of(source)
-            return _RowsHere(self._caches[source], rows)
-
-    def _cache_of(self, source: Source) -> RowCache:
-        layout, needed = self._cache_layout(source)
-        if needed > CACHE_WARNING_NBYTES:
-            warnings.warn(
-                f"Shuffling {source.locator} keeps up to {needed / 2**30:.1f} GiB of decoded images in memory: two "
-                f"groups of {self.shuffling.mix} units of {self.shuffling.unit} rows, rounded up to whole chunks. "
-                "Smaller shuffle_unit or shuffle_mix, or smaller chunks, need less.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return RowCache(source, layout, max(CACHE_NBYTES, needed), self.meter)
-
-    def _cache_layout(self, source: Source) -> tuple[BlockLayout, int]:
-        """Blocks of a chunked source, and the bytes of those that the order needs at the same time.
-
-        A block is a unit of the shuffle, or what is stored together, at least. Where reading waits for no network,
-        smaller blocks do: the threads then have their shares of a mixed group at about the same time.
-        """
-        unit, n = self.shuffling.unit, source.shape[0]
-        target = unit * source.row_nbytes
-        plan = source.plan(0, n, target_nbytes=target if source.is_far else min(target, NEAR_BLOCK_NBYTES))
-        starts = np.array([block.start for block in plan], np.int64)
-        stops = np.append(starts[1:], n)[: len(starts)]
-        largest = int((stops - starts).max(initial=0))
-        # At the border of two mixed groups, both are in use.
-        rows = 2 * self.shuffling.mix * (unit + largest) if self.shuffling.kind == "block" else 4 * largest
-        return BlockLayout(starts, stops, source.row_nbytes), min(rows, n) * source.row_nbytes
+            if key not in self._supplies:
+                self._supplies[key] = supply_of(source, self.shuffling, executor, self.meter)
+            return self._supplies[key]
 
     def plan(self) -> FlowPlan:
         """What the current epoch comes to: work, memory, bytes read and shuffle quality. No image is read for it."""
@@ -371,14 +344,15 @@ class SourceIterator(BatchIterator):
         batches = [self._rows_read(rows, self.epoch) for rows in batches]
         if source.random_access or not batches:
             return Reading.exactly(sum(map(len, batches)) * source.row_nbytes)
-        if not is_remote:
-            layout, needed = self._cache_layout(source)
-            return Reading.in_blocks(layout, batches, per_task, max(CACHE_NBYTES, needed))
-        if source.rows_reader(batches[0][:1]).parts() is not None:
+        if is_remote and is_graph(source):
             return Reading(sum(map(len, batches)) * source.row_nbytes, None, None)
-        starts = np.arange(0, source.shape[0], source.decoded_rows)
-        stops = np.minimum(starts + source.decoded_rows, source.shape[0])
-        return Reading.in_blocks(BlockLayout(starts, stops, source.row_nbytes), batches, per_task, None)
+        if is_remote and source.is_here:  # and sends just the rows that are wanted
+            starts = np.arange(0, source.shape[0], source.decoded_rows)
+            stops = np.minimum(starts + source.decoded_rows, source.shape[0])
+            return Reading.in_blocks(BlockLayout(starts, stops, source.row_nbytes), batches, per_task, None)
+        needs = BlockNeeds.of(source, self.shuffling)
+        reading = Reading.in_blocks(needs.layout, batches, per_task, needs.kept_nbytes(None))
+        return dataclasses.replace(reading, kept_nbytes=0) if is_remote else reading
 
     @functools.cached_property
     def _fingerprint(self) -> str:
@@ -399,14 +373,15 @@ class SourceIterator(BatchIterator):
     def close(self) -> None:
         """See :meth:`BatchIterator.close`."""
         super().close()
-        self._caches.clear()
+        _stop_reading(self._supplies)
 
     def _set_up(self) -> None:
         super()._set_up()
-        self._caches: dict[Source, RowCache] = {}
+        self._supplies: dict[tuple[Source, bool], Supply] = {}
+        weakref.finalize(self, _stop_reading, self._supplies)
 
     def __getstate__(self) -> dict[str, Any]:
-        left = ("_caches", "_generator_state")  # the copy finds its generator as it is
+        left = ("_supplies", "_generator_state")  # the copy finds its generator as it is
         return {name: value for name, value in super().__getstate__().items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -414,20 +389,12 @@ class SourceIterator(BatchIterator):
         self.image_data_generator = self._generator
 
 
+def _stop_reading(supplies: dict[Any, Supply]) -> None:
+    """Read nothing more ahead of time."""
+    while supplies:
+        supplies.popitem()[1].stop()
+
+
 def _ratio(read: int | None, used: int) -> float | None:
     """Bytes read per byte used; 1 where nothing is used."""
     return None if read is None else read / used if used else 1.0
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _RowsHere(BlockReader):
-    """Reads rows in this process, through the cache of the iterator."""
-
-    taken_from: RowCache | Source
-    rows: NDArray[np.int64]
-
-    def load(self) -> NDArray[Any]:
-        return self.taken_from.take(self.rows)
-
-    def __repr__(self) -> str:
-        return f"{len(self.rows)} rows, among them {self.rows[:4].tolist()}"

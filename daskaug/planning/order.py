@@ -62,6 +62,10 @@ class Shuffle:
         return cls(str(shuffle), DEFAULT_UNIT if unit is None else unit, DEFAULT_MIX if mix is None else mix)
 
 
+Position = tuple[int, int]
+"""Where a row stands: (epoch, position in the epoch's order)."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Order:
     """The order of one epoch over the rows from `start` to `stop`.
@@ -91,8 +95,7 @@ class Order:
         if self.shuffle.kind == "global":
             return self.start + self._permuted[first:last]
         _, offsets = self._units
-        group = self.shuffle.mix
-        group_starts = offsets[::group]
+        group_starts = offsets[:: self.shuffle.mix]
         parts = []
         position = first
         while position < last:
@@ -102,6 +105,33 @@ class Order:
             parts.append(found)
             position += len(found)
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def group_start(self, position: int) -> int:
+        """First position of the group of units that are mixed there; the position itself, if none are."""
+        if self.shuffle.kind != "block" or position >= len(self):
+            return position
+        group_starts = self._units[1][:: self.shuffle.mix]
+        return int(group_starts[np.searchsorted(group_starts, position, side="right") - 1])
+
+    def as_read(self, first: int, last: int) -> NDArray[np.int64]:
+        """The rows at positions `first` to `last` of the order in which they are best read: unit by unit, not mixed.
+
+        Each group of units takes the same positions as in the order of visit.
+
+        Returns
+        -------
+        (last - first,) int64
+        """
+        first, last = max(0, first), min(last, len(self))
+        if self.shuffle.kind != "block" or first >= last:
+            return self.rows(first, last)
+        units, offsets = self._units
+        touched = slice(int(np.searchsorted(offsets, first, side="right")) - 1, int(np.searchsorted(offsets, last)))
+        parts = []
+        for unit, offset in zip(units[touched].tolist(), offsets[touched].tolist(), strict=True):
+            begin, end = self._bounds(unit)
+            parts.append(np.arange(begin + max(0, first - offset), min(end, begin + last - offset)))
+        return np.concatenate(parts)
 
     @functools.cached_property
     def _permuted(self) -> NDArray[np.int64]:

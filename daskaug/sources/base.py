@@ -71,6 +71,11 @@ class Source(abc.ABC):
         return bool(separator) and protocol not in ("file", "memory")
 
     @property
+    def is_here(self) -> bool:
+        """Whether only this process can read it, so that pixels have to travel to tasks elsewhere."""
+        return False
+
+    @property
     def decoded_rows(self) -> int:
         """See above."""
         return self.natural_rows

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from daskaug.errors import SourceError
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_from_chunks
 from daskaug.sources.base import BlockReader, Source
+from daskaug.sources.picking import PickRows
 
 
 class DaskSource(Source):
@@ -68,7 +69,7 @@ class DaskSource(Source):
     def _reader(self, rows: NDArray[np.int64], label: str) -> BlockReader:
         owners = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
         starts = self._edges[owners]
-        pick = _Pick(rows, starts, self.shape[1:], self.dtype, label)
+        pick = PickRows(rows, starts, self.shape[1:], self.dtype, label)
         return GraphReader([self._blocks[owner] for owner in owners], pick)
 
     @functools.cached_property
@@ -82,35 +83,11 @@ class DaskSource(Source):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Pick:
-    """Takes rows out of whole blocks of a graph."""
-
-    rows: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    image_shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    label: str
-
-    def __call__(self, blocks: list[Any]) -> NDArray[Any]:
-        if len(blocks) == 1 and len(self.rows) == len(blocks[0]) and (np.diff(self.rows) == 1).all():
-            return np.asarray(blocks[0])
-        out = np.empty((len(self.rows), *self.image_shape), self.dtype)
-        owners = np.searchsorted(self.starts, self.rows, side="right") - 1
-        for owner, block in enumerate(blocks):
-            chosen = owners == owner
-            out[chosen] = np.asarray(block)[self.rows[chosen] - self.starts[owner]]
-        return out
-
-    def __repr__(self) -> str:
-        return self.label
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class GraphReader(BlockReader):
     """Rows of a dask array, as the blocks that hold them."""
 
     blocks: list[Any]
-    pick: _Pick
+    pick: PickRows
 
     def parts(self) -> list[Any]:
         """See :meth:`BlockReader.parts`."""

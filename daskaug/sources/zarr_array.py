@@ -43,6 +43,11 @@ class ZarrSource(Source):
         self._lock = threading.Lock()
 
     @property
+    def is_here(self) -> bool:
+        """See :class:`Source`: a store in this process' memory."""
+        return self._is_local
+
+    @property
     def decoded_rows(self) -> int:
         """See :class:`Source`: the rows of an inner chunk, even where `natural_rows` are those of a shard."""
         return self._decoded_rows

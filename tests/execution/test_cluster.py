@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Iterator
 
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 
 from daskaug import ImageDataGenerator
 from daskaug.execution import current_executor
@@ -55,6 +57,29 @@ def test_an_error_on_a_worker_says_where(client):
         with pytest.raises(ZeroDivisionError) as caught:
             next(made.flow(x, batch_size=4, shuffle=False))
         assert "4 rows of" in "".join(caught.value.__notes__)
+
+
+def reads(client) -> int:
+    """Tasks that have read a block, as the scheduler counts them."""
+
+    def finished(dask_scheduler) -> int:
+        prefix = dask_scheduler.task_prefixes.get("daskaug-read")
+        return 0 if prefix is None else int(prefix.state_counts["memory"])
+
+    return client.run_on_scheduler(finished)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_chunk_is_read_by_one_worker_however_many_batches_it_is_mixed_into(client, tmp_path, ranks):
+    zarr.create_array(tmp_path / "x.zarr", data=X, chunks=(5, 16, 16, 3))
+    flow = functools.partial(ImageDataGenerator().flow, y=Y, batch_size=3, seed=1, shuffle_unit=5, shuffle_mix=12)
+    before = reads(client)
+    for rank in range(ranks):
+        batches = flow(tmp_path / "x.zarr", shard=(rank, ranks))
+        expected = [y.tolist() for _, y in flow(X, shuffle="block", shard=(rank, ranks)).one_epoch()]
+        assert batches.plan().read_in_order == ranks
+        assert [y.tolist() for _, y in batches.one_epoch()] == expected
+    assert reads(client) - before == ranks * 12
 
 
 def counted(block, counter):

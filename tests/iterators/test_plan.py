@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskaug import ImageDataGenerator, seeding
-from daskaug.iterators import source
+from daskaug.iterators import block_supply
 from tests import files, pictures
 
 N = 120
@@ -63,7 +63,7 @@ def test_what_is_read_in_order_is_foreseen(chunk, unit, mix, batch_size, shuffle
 
 
 def test_what_is_read_at_random_is_foreseen(tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "CACHE_NBYTES", 1)
+    monkeypatch.setattr(block_supply, "CACHE_NBYTES", 1)
     digits = pictures.digits()[0][:1792]
     zarr.create_array(tmp_path / "x.zarr", data=digits, chunks=(16, 8, 8, 1))
     batches = PLAIN.flow(tmp_path / "x.zarr", batch_size=8, seed=1, shuffle_unit=16, shuffle_mix=2)
@@ -93,7 +93,7 @@ def read_naively(order: np.ndarray, batch_size: int, chunk: int, kept: int) -> i
 
 
 def test_rows_from_everywhere_are_read_again_and_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "CACHE_NBYTES", 1)
+    monkeypatch.setattr(block_supply, "CACHE_NBYTES", 1)
     slow = ImageDataGenerator(preprocessing_function=lambda image: image)  # one batch per task
     batches = slow.flow(stored(tmp_path, 5), batch_size=6, seed=1, shuffle="global", shuffle_unit=4)
     plan = batches.plan()
