@@ -55,10 +55,11 @@ class ClientPending:
             self._made, self._is_here = self._future.result(), True
         return self._made
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         """Let go of it. The scheduler drops a task that nobody holds; unlike cancelling, that needs no answer."""
         if not self.is_lost:
             self._future.release()
+        return True
 
 
 class _OnCluster:

@@ -28,8 +28,8 @@ class Pending(Protocol):
     def result(self) -> Any:
         """Wait for it; raises what the task raised."""
 
-    def cancel(self) -> Any:
-        """Give it up, if it has not begun."""
+    def cancel(self) -> bool:
+        """Give it up, if it has not begun; whether that was so."""
 
 
 class Executor(Protocol):
@@ -87,9 +87,9 @@ class ThreadPending:
         """Wait for it; raises what the task raised."""
         return self._future.result()
 
-    def cancel(self) -> None:
-        """Give it up, if it has not begun."""
-        self._future.cancel()
+    def cancel(self) -> bool:
+        """Give it up, if it has not begun; whether that was so."""
+        return self._future.cancel()
 
 
 def thread_count() -> int:

@@ -40,6 +40,10 @@ class Flows(SingleImages):
         shard: tuple[int, int] | None = None,
         drop_last: bool = False,
         with_ids: bool = False,
+        cache: str | Path | None = None,
+        cache_nbytes: int | None = None,
+        memory_budget: int | None = None,
+        transform_on: str | None = None,
     ) -> NumpyArrayIterator:
         """Batches of augmented, standardised images.
 
@@ -89,6 +93,18 @@ class Flows(SingleImages):
             Hand out the sample ids, (b,) integers, as one more element at the end of each batch: ``(x, ids)``,
             ``(x, y, ids)`` or ``(x, y, sample_weight, ids)``. Not for Keras' ``fit``, which would take them for
             something else, and refuses.
+        cache : "memory" or path, optional
+            Keep decoded images (and masks), for sources that are slow to read or to decode: in this process' memory,
+            or in a Zarr array on a local disk, which later runs find again. What is kept first stays: with epochs in
+            random order that is worth most.
+        cache_nbytes : int, optional
+            Bytes that may be kept so; needed for ``"memory"``. By default the disk takes everything.
+        memory_budget : int, optional
+            Bytes that batches under way and blocks of chunked sources may take in this process. By default 256 MiB for
+            either, or what the shuffle needs.
+        transform_on : {"workers", "consumer"}, optional
+            With an active distributed client: where batches are transformed. Workers that send raw images, often a
+            quarter of the bytes, leave the work to this process. By default both are tried on the first batches.
 
         Returns
         -------
@@ -102,7 +118,8 @@ class Flows(SingleImages):
         SourceError
             For data of the wrong rank or length.
         ConfigError
-            For bad arguments; for more ranks than images; for `shard` or `drop_last` with ``compat="keras"``.
+            For bad arguments; for more ranks than images; for `shard` or `drop_last` with ``compat="keras"``; for a
+            `memory_budget` that cannot hold what the shuffle needs.
         NotFittedError
             At the first batch, where statistics are needed and missing.
         """
@@ -130,6 +147,10 @@ class Flows(SingleImages):
             shard=shard,
             drop_last=drop_last,
             with_ids=with_ids,
+            cache=cache,
+            cache_nbytes=cache_nbytes,
+            memory_budget=memory_budget,
+            transform_on=transform_on,
         )
 
     def flow_from_directory(
@@ -157,6 +178,10 @@ class Flows(SingleImages):
         shard: tuple[int, int] | None = None,
         drop_last: bool = False,
         with_ids: bool = False,
+        cache: str | Path | None = None,
+        cache_nbytes: int | None = None,
+        memory_budget: int | None = None,
+        transform_on: str | None = None,
     ) -> DirectoryIterator:
         """Batches from a folder with a subfolder of image files for each class.
 
@@ -192,7 +217,7 @@ class Flows(SingleImages):
             as the numbers they are (of a palette the indices; several channels are an error), and resized to the size
             of the images by ``"nearest"``, whatever `interpolation` is. With `keep_aspect_ratio` a mask needs the
             proportions of its image. `on_error` goes for masks as well. Used as in :meth:`flow`.
-        mask_order, mask_cval, shard, drop_last, with_ids
+        mask_order, mask_cval, shard, drop_last, with_ids, cache, cache_nbytes, memory_budget, transform_on
             As in :meth:`flow`.
 
         Returns
@@ -234,6 +259,10 @@ class Flows(SingleImages):
             shard=shard,
             drop_last=drop_last,
             with_ids=with_ids,
+            cache=cache,
+            cache_nbytes=cache_nbytes,
+            memory_budget=memory_budget,
+            transform_on=transform_on,
         )
 
     def flow_from_dataframe(
@@ -265,6 +294,10 @@ class Flows(SingleImages):
         shard: tuple[int, int] | None = None,
         drop_last: bool = False,
         with_ids: bool = False,
+        cache: str | Path | None = None,
+        cache_nbytes: int | None = None,
+        memory_budget: int | None = None,
+        transform_on: str | None = None,
         **kwargs: Any,
     ) -> DataFrameIterator:
         """Batches from image files that a dataframe names.
@@ -293,7 +326,7 @@ class Flows(SingleImages):
         masks : str, optional
             Column that names the mask of each image, relative to `directory`; read and resized (by ``"nearest"``) as
             in :meth:`flow_from_directory`.
-        mask_order, mask_cval, shard, drop_last, with_ids
+        mask_order, mask_cval, shard, drop_last, with_ids, cache, cache_nbytes, memory_budget, transform_on
             As in :meth:`flow`.
         subset : {"training", "validation"}, optional
             Part of the rows, as `validation_split` cuts them.
@@ -348,4 +381,8 @@ class Flows(SingleImages):
             shard=shard,
             drop_last=drop_last,
             with_ids=with_ids,
+            cache=cache,
+            cache_nbytes=cache_nbytes,
+            memory_budget=memory_budget,
+            transform_on=transform_on,
         )

@@ -166,6 +166,11 @@ class BatchIterator(AssignedAttributes, Resumable):
         return False
 
     @property
+    def _ahead_nbytes(self) -> int:
+        """Bytes of finished batches that may wait for the consumer."""
+        return AHEAD_NBYTES
+
+    @property
     def _batches_per_task(self) -> int:
         """Batches that are computed together where several are computed ahead."""
         return 1
@@ -371,7 +376,7 @@ class BatchIterator(AssignedAttributes, Resumable):
 
     def _batches_ahead(self, executor: Executor) -> int:
         """Batches that are under way or wait for the consumer: enough for all threads, within the bytes for it."""
-        fitting = 1 + AHEAD_NBYTES // (self.batch_size * self._sample_nbytes)
+        fitting = 1 + self._ahead_nbytes // (self.batch_size * self._sample_nbytes)
         return min((executor.parallelism + 1) * self._batches_per_task, fitting)
 
     def _start(self, place: Place, count: int) -> None:

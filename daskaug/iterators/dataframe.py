@@ -35,7 +35,7 @@ class DataFrameIterator(FilesIterator):
     ----------
     dataframe, directory, x_col, y_col, weight_col, target_size, color_mode, classes, class_mode, batch_size, shuffle,
     seed, save_to_dir, save_prefix, save_format, subset, interpolation, keep_aspect_ratio, validate_filenames, on_error,
-    masks, mask_order, mask_cval, shard, drop_last, with_ids
+    masks, mask_order, mask_cval, **serving
         As in ``flow_from_dataframe``.
     image_data_generator : ImageDataGenerator or None
         None: the images as they are.
@@ -86,9 +86,7 @@ class DataFrameIterator(FilesIterator):
         masks: str | None = None,
         mask_order: int = 0,
         mask_cval: float = 0.0,
-        shard: tuple[int, int] | None = None,
-        drop_last: bool = False,
-        with_ids: bool = False,
+        **serving: Any,
     ) -> None:
         config = config_of(image_data_generator, data_format, dtype)
         flow = FilesFlow(
@@ -103,9 +101,7 @@ class DataFrameIterator(FilesIterator):
             save_format,
             subset,
             on_error,
-            shard,
-            drop_last,
-            with_ids,
+            serving,
         )
         check_class_mode(class_mode, self.allowed_class_modes)
         table = Table(os.fspath(directory or ""), x_col, y_col, weight_col, classes, class_mode, masks)

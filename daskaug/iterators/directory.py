@@ -28,7 +28,7 @@ class DirectoryIterator(FilesIterator):
     ----------
     directory, target_size, color_mode, classes, class_mode, batch_size, shuffle, seed, save_to_dir, save_prefix,
     save_format, follow_links, subset, interpolation, keep_aspect_ratio, on_error, masks, mask_order, mask_cval,
-    shard, drop_last, with_ids
+    **serving
         As in ``flow_from_directory``.
     image_data_generator : ImageDataGenerator or None
         None: the images as they are.
@@ -76,9 +76,7 @@ class DirectoryIterator(FilesIterator):
         masks: str | Path | None = None,
         mask_order: int = 0,
         mask_cval: float = 0.0,
-        shard: tuple[int, int] | None = None,
-        drop_last: bool = False,
-        with_ids: bool = False,
+        **serving: Any,
     ) -> None:
         config = config_of(image_data_generator, data_format, dtype)
         flow = FilesFlow(
@@ -93,9 +91,7 @@ class DirectoryIterator(FilesIterator):
             save_format,
             subset,
             on_error,
-            shard,
-            drop_last,
-            with_ids,
+            serving,
         )
         check_class_mode(class_mode, self.allowed_class_modes)
         listing = list_classes(

@@ -121,9 +121,7 @@ class FilesFlow:
     save_format: str
     subset: str | None
     on_error: str
-    shard: tuple[int, int] | None = None
-    drop_last: bool = False
-    with_ids: bool = False
+    serving: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR:
@@ -220,9 +218,7 @@ class FilesIterator(SourceIterator):
             dtype=flow.config.dtype,
             saver=PictureSaver.of(flow.save_to_dir, flow.save_prefix, flow.save_format, flow.config.data_format),
             masks=None if masks is None or read_masks is None else masks.of(read_masks, files, flow.config),
-            shard=flow.shard,
-            drop_last=flow.drop_last,
-            with_ids=flow.with_ids,
+            **flow.serving,
         )
         self.directory = directory
         self.image_data_generator = flow.generator

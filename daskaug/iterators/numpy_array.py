@@ -47,7 +47,7 @@ class NumpyArrayIterator(SourceIterator):
     image_data_generator : ImageDataGenerator
     data_format, dtype : str, optional
         By default the generator's.
-    masks, mask_order, mask_cval, ids, shuffle_unit, shuffle_mix, shard, drop_last, with_ids
+    masks, mask_order, mask_cval, ids, shuffle_unit, shuffle_mix, **serving
         As in ``flow``.
     """
 
@@ -74,9 +74,7 @@ class NumpyArrayIterator(SourceIterator):
         ids: ArrayLike | None = None,
         shuffle_unit: int | None = None,
         shuffle_mix: int | None = None,
-        shard: tuple[int, int] | None = None,
-        drop_last: bool = False,
-        with_ids: bool = False,
+        **serving: Any,
     ) -> None:
         config = image_data_generator.config
         if data_format is not None or dtype is not None:
@@ -104,9 +102,7 @@ class NumpyArrayIterator(SourceIterator):
             dtype=config.dtype,
             masks=Masks.of(masks, source, config, mask_order, mask_cval),
             saver=PictureSaver.of(save_to_dir, save_prefix, save_format, config.data_format),
-            shard=shard,
-            drop_last=drop_last,
-            with_ids=with_ids,
+            **serving,
         )
         self.image_data_generator = image_data_generator
         self.data_format = config.data_format

@@ -86,6 +86,8 @@ class FlowPlan:
     ----------
     executor : str
         What runs the tasks.
+    transform_on : str
+        On a cluster, where batches are transformed; empty without one.
     batches, images, nbytes : int
         Handed out in the epoch; `nbytes` are those of images (and masks).
     batch_size : int
@@ -111,6 +113,7 @@ class FlowPlan:
     """
 
     executor: str
+    transform_on: str
     batches: int
     images: int
     nbytes: int
@@ -133,6 +136,7 @@ class FlowPlan:
             f" ({self.shuffle.unit:,} rows a unit, {self.shuffle.mix} mixed)" if self.shuffle.kind == "block" else ""
         )
         ahead = f"{self.batches_ahead:,} batches ahead, {_mb(self.in_flight_nbytes)}"
+        crossing = (f"Transformed {self.transform_on}.",) if self.transform_on else ()
         return "\n".join(
             (
                 f"An epoch{rank}: {self.batches:,} batches of {self.batch_size:,}, {self.images:,} images, "
@@ -141,6 +145,7 @@ class FlowPlan:
                 f"{ahead} in flight and {_mb(self.cached_nbytes)} cached at most.",
                 f"Bytes read per byte used: {self._amplification}.",
                 f"Shuffle {self.shuffle.kind!r}{blocks}: quality {self.shuffle_quality:.2f} of 1.",
+                *crossing,
             )
         )
 

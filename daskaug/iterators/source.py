@@ -17,21 +17,25 @@ from numpy.typing import NDArray
 
 from daskaug import seeding
 from daskaug.errors import ConfigError, SourceError
-from daskaug.execution import Executor, Pending, current_executor
+from daskaug.execution import Executor, Pending, as_loaded, current_executor, threads_executor
 from daskaug.iterators.base import MOST_PER_TASK, TASK_NBYTES, BatchIterator
 from daskaug.iterators.block_supply import BlockNeeds, Supply, is_graph, supply_of
+from daskaug.iterators.boundary import Boundary, Fetched, MadeHere
 from daskaug.iterators.columns import Columns, Masks, RowIds, pick
 from daskaug.iterators.plan import FlowPlan, Reading
 from daskaug.iterators.replay import KerasReplay
+from daskaug.iterators.serving import Serving
 from daskaug.pictures import to_picture
 from daskaug.planning.block_cache import SIMULATED_ROWS, BlockLayout
 from daskaug.planning.order import Order, Position, Shuffle
 from daskaug.planning.quality import shuffle_quality
-from daskaug.planning.steps import Shard
 from daskaug.sources import Source, join_readers
 from daskaug.sources.fingerprint import content_digest, sample_digest, sampled_rows
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.masks import PairTransform
+
+AHEAD_SHARE = 4
+"""Of a memory budget, the part that finished batches may take; the rest is for blocks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +83,13 @@ class SourceIterator(BatchIterator):
         Of the batches; sizes the number of batches computed ahead.
     saver : PictureSaver, optional
     masks : Masks, optional
-    shard : (rank, world_size), optional
-    drop_last : bool
-    with_ids : bool
-        Hand out the sample ids, (b,) integers, as one more element at the end of each batch.
+    **serving
+        See :class:`Serving`.
 
     Raises
     ------
     ConfigError
-        For what ``compat="keras"`` does not have.
+        For what ``compat="keras"`` does not have; for a memory budget that is too small for the shuffle.
     """
 
     file_numbers_below = 10_000
@@ -107,10 +109,10 @@ class SourceIterator(BatchIterator):
         dtype: str,
         saver: PictureSaver | None = None,
         masks: Masks | None = None,
-        shard: tuple[int, int] | Shard | None = None,
-        drop_last: bool = False,
-        with_ids: bool = False,
+        **serving: Any,
     ) -> None:
+        self._serving = Serving(**serving)
+        shard, drop_last = self._serving.shard, self._serving.drop_last
         if transform.config.compat == "keras" and (shard is not None or drop_last):
             raise ConfigError(
                 'With compat="keras" every batch is that of Keras, which knows no `shard` and no `drop_last`. '
@@ -129,7 +131,7 @@ class SourceIterator(BatchIterator):
             shard=shard,
             drop_last=drop_last,
         )
-        self.with_ids = bool(with_ids)
+        self.with_ids = bool(self._serving.with_ids)
         self.source = source
         self.columns = columns
         self.image_shape = tuple(source.shape[1:])
@@ -141,6 +143,8 @@ class SourceIterator(BatchIterator):
         self._masks = masks
         if transform.config.compat == "keras":
             self._replay = KerasReplay(self.n, self.batch_size, self.shuffle, seed)
+        if self._serving.memory_budget is not None:
+            self._check_budget(self._serving.memory_budget, current_executor())
 
     @property
     def y(self) -> Any:
@@ -218,7 +222,11 @@ class SourceIterator(BatchIterator):
         read = self._rows_read(rows, epoch)
         readers = [self._supply(source, executor).reader(read) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
-        return executor.submit(self._task, reader, (self.columns.ids[rows], epoch), "daskaug-flow")
+        task, about = self._task, (self.columns.ids[rows], epoch)
+        if not executor.is_remote or self._boundary.place_of_next(self._wanted) == "workers":
+            return executor.submit(task, reader, about, "daskaug-flow")
+        fetched = executor.submit(as_loaded, reader, (), "daskaug-fetch")
+        return MadeHere(fetched, threads_executor().submit(task, Fetched(fetched, reader), about, "daskaug-flow"))
 
     def _read_ahead(self, first: Position, last: Position) -> None:
         if self._chooses_order or self._hands_out_own:
@@ -251,6 +259,7 @@ class SourceIterator(BatchIterator):
         return self._pack(images, rows, masks)
 
     def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
+        self._boundary.handed_out()
         return made if self._hands_out_own else self._made_up(made, rows, epoch)
 
     def _made_up(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
@@ -304,8 +313,44 @@ class SourceIterator(BatchIterator):
         key = source, executor.is_remote
         with self.lock:
             if key not in self._supplies:
-                self._supplies[key] = supply_of(source, self.shuffling, executor, self.meter)
+                nbytes = self._kept_nbytes(executor)
+                self._supplies[key] = supply_of(source, self.shuffling, executor, self.meter, nbytes)
             return self._supplies[key]
+
+    @property
+    def _ahead_nbytes(self) -> int:
+        budget = self._serving.memory_budget
+        return super()._ahead_nbytes if budget is None else min(super()._ahead_nbytes, budget // AHEAD_SHARE)
+
+    def _in_flight_nbytes(self, executor: Executor) -> int:
+        """Of batches under way, finished and raw."""
+        ahead = self._batches_ahead(executor)
+        tasks = min(executor.parallelism, -(-ahead // self._batches_per_task))
+        finished = self._sample_nbytes + sum(source.row_nbytes for source in self._sources[1:])
+        raw = sum(source.row_nbytes for source in self._sources)
+        return self.batch_size * (ahead * finished + tasks * self._batches_per_task * raw)
+
+    def _needs(self, executor: Executor) -> int:
+        """Decoded bytes of the blocks that the shuffle needs at the same time in this process."""
+        kept = [] if executor.is_remote else [source for source in self._sources if not source.random_access]
+        return sum(BlockNeeds.of(source, self.shuffling).nbytes for source in kept)
+
+    def _kept_nbytes(self, executor: Executor) -> int | None:
+        """Decoded bytes of each source that may be kept in this process; None: as many as are needed."""
+        budget = self._serving.memory_budget
+        return None if budget is None else (budget - self._in_flight_nbytes(executor)) // len(self._sources)
+
+    def _check_budget(self, budget: int, executor: Executor) -> None:
+        in_flight, needs = self._in_flight_nbytes(executor), self._needs(executor)
+        if in_flight + needs > budget:
+            # With more, more batches are under way: a share of the budget, beside those that tasks work on.
+            enough = (in_flight - min(in_flight, self._ahead_nbytes) + needs) * AHEAD_SHARE // (AHEAD_SHARE - 1) + 1
+            raise ConfigError(
+                f"memory_budget={budget:,} bytes is too small: batches under way take {in_flight:,}, and blocks that "
+                f"shuffle={self.shuffling.kind!r} needs at the same time {needs:,}. Pass at least {enough:,}, "
+                "or a smaller batch_size, shuffle_unit or shuffle_mix; with "
+                "shuffle_unit=1, shuffle_mix=1 rows are hardly mixed, and little is kept."
+            )
 
     def plan(self) -> FlowPlan:
         """What the current epoch comes to: work, memory, bytes read and shuffle quality. No image is read for it."""
@@ -316,12 +361,12 @@ class SourceIterator(BatchIterator):
         end = steps.position(len(counted))
         order = self.index_array[:end] + self._rows[0] if is_replay else self._order(self.epoch).rows(0, end)
         batches = [order[first:last] for first, last in counted]
-        reading = [self._reading(source, batches, per_task, executor.is_remote) for source in self._sources]
+        reading = [self._reading(source, batches, per_task, executor) for source in self._sources]
         total = functools.reduce(operator.add, reading)
         finished = self._sample_nbytes + sum(source.row_nbytes for source in self._sources[1:])
-        raw = sum(source.row_nbytes for source in self._sources)
         return FlowPlan(
             executor=executor.description,
+            transform_on=str(self._boundary) if executor.is_remote and not is_replay else "",
             batches=steps.count,
             images=steps.images,
             nbytes=steps.images * finished,
@@ -331,7 +376,7 @@ class SourceIterator(BatchIterator):
             tasks=tasks,
             batches_per_task=per_task,
             batches_ahead=ahead,
-            in_flight_nbytes=self.batch_size * (ahead * finished + tasks * per_task * raw),
+            in_flight_nbytes=self._in_flight_nbytes(executor),
             cached_nbytes=total.kept_nbytes,
             read_in_order=_ratio(total.in_order, total.used_nbytes),
             read_at_random=_ratio(total.at_random, total.used_nbytes),
@@ -339,11 +384,12 @@ class SourceIterator(BatchIterator):
             shuffle_quality=shuffle_quality(order[steps.begin :], self.n),
         )
 
-    def _reading(self, source: Source, batches: list[NDArray[np.int64]], per_task: int, is_remote: bool) -> Reading:
+    def _reading(self, source: Source, batches: list[NDArray[np.int64]], per_task: int, executor: Executor) -> Reading:
         """What is read of a source for some batches, which follow one another."""
         batches = [self._rows_read(rows, self.epoch) for rows in batches]
         if source.random_access or not batches:
             return Reading.exactly(sum(map(len, batches)) * source.row_nbytes)
+        is_remote = executor.is_remote
         if is_remote and is_graph(source):
             return Reading(sum(map(len, batches)) * source.row_nbytes, None, None)
         if is_remote and source.is_here:  # and sends just the rows that are wanted
@@ -351,7 +397,8 @@ class SourceIterator(BatchIterator):
             stops = np.minimum(starts + source.decoded_rows, source.shape[0])
             return Reading.in_blocks(BlockLayout(starts, stops, source.row_nbytes), batches, per_task, None)
         needs = BlockNeeds.of(source, self.shuffling)
-        reading = Reading.in_blocks(needs.layout, batches, per_task, needs.kept_nbytes(None))
+        kept = needs.kept_nbytes(self._kept_nbytes(executor))
+        reading = Reading.in_blocks(needs.layout, batches, per_task, kept)
         return dataclasses.replace(reading, kept_nbytes=0) if is_remote else reading
 
     @functools.cached_property
@@ -378,10 +425,11 @@ class SourceIterator(BatchIterator):
     def _set_up(self) -> None:
         super()._set_up()
         self._supplies: dict[tuple[Source, bool], Supply] = {}
+        self._boundary = Boundary(self._serving.transform_on)
         weakref.finalize(self, _stop_reading, self._supplies)
 
     def __getstate__(self) -> dict[str, Any]:
-        left = ("_supplies", "_generator_state")  # the copy finds its generator as it is
+        left = ("_supplies", "_boundary", "_generator_state")  # the copy finds its generator as it is
         return {name: value for name, value in super().__getstate__().items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -95,8 +95,9 @@ class WhenAsked:
         """Compute it."""
         return getattr(self._owner(), self._method)(self._argument)
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         """There is nothing under way."""
+        return True
 
 
 def cancel_all(ahead: dict[Place, UnderWay]) -> None:

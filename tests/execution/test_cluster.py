@@ -82,6 +82,20 @@ def test_a_chunk_is_read_by_one_worker_however_many_batches_it_is_mixed_into(cli
     assert reads(client) - before == ranks * 12
 
 
+@pytest.mark.parametrize("transform_on", ["workers", "consumer", None])
+def test_batches_are_the_same_on_whichever_side_they_are_transformed(client, tmp_path, transform_on):
+    zarr.create_array(tmp_path / "x.zarr", data=X, chunks=(5, 16, 16, 3))
+    made = ImageDataGenerator(rotation_range=30, preprocessing_function=np.negative)
+    options = {"y": Y, "batch_size": 4, "seed": 1, "shuffle_unit": 10, "masks": X[..., :1]}
+    with_client = made.flow(tmp_path / "x.zarr", transform_on=transform_on, **options)
+    without = made.flow(X, shuffle="block", **options)
+    for _ in range(4 * len(without)):
+        (x, (y, masks)), (other_x, (other_y, other_masks)) = next(with_client), next(without)
+        assert all(map(np.array_equal, (x, y, masks), (other_x, other_y, other_masks)))
+    assert "Transformed" in str(with_client.plan())
+    assert ("ms a batch" in with_client.plan().transform_on) == (transform_on is None)
+
+
 def counted(block, counter):
     counter.increment().result()
     return block
