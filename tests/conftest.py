@@ -8,12 +8,16 @@ import ipaddress
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import fashion
 
 # Both are read when Keras is first imported, so they are set before any test module is. A keras.json of the person
 # who runs the tests must not change a default of ours, nor may Keras write one into their home.
@@ -30,16 +34,20 @@ settings.register_profile("ci", max_examples=50, derandomize=True, **_COMMON)
 settings.register_profile("thorough", max_examples=1000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
-# marker: (programs, modules) that its tests cannot do without
+# marker: (programs or paths, modules) that its tests cannot do without
 _NEEDS = {
     "browser": (("chromium",), ()),
+    "fashion": ((str(fashion.FOLDER),), ()),
     "notebooks": ((), ("nbclient", "ipykernel")),
+    "s3": (("weed",), ("obstore", "s3fs")),
     "slurm": (("slurmctld", "slurmd", "munged"), ("dask_jobqueue",)),
     "sshd": (("sshd", "ssh"), ("asyncssh",)),
     "tensorflow": ((), ("tensorflow",)),
     "torch": ((), ("torch",)),
 }
-_SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+_SBIN = os.pathsep.join(
+    [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
+)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -47,7 +55,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, (programs, modules) in _NEEDS.items():
         if item.get_closest_marker(marker) is None:
             continue
-        missing = [name for name in programs if shutil.which(name, path=_SBIN) is None]
+        missing = [name for name in programs if not Path(name).is_dir() and shutil.which(name, path=_SBIN) is None]
         missing += [name for name in modules if importlib.util.find_spec(name) is None]
         if missing:
             stop = pytest.fail if os.environ.get("CI") else pytest.skip

@@ -8,9 +8,9 @@ from daskaug.execution.current import current_executor
 from daskaug.execution.executor import Executor, Pending, run_ordered, threads_executor
 
 __all__ = [
-    "as_loaded",
     "Executor",
     "Pending",
+    "as_loaded",
     "current_executor",
     "run_ordered",
     "single_threaded_blas",

@@ -95,10 +95,10 @@ class Flows(SingleImages):
             something else, and refuses.
         cache : "memory" or path, optional
             Keep decoded images (and masks), for sources that are slow to read or to decode: in this process' memory,
-            or in a Zarr array on a local disk, which later runs find again. What is kept first stays: with epochs in
-            random order that is worth most.
+            or in a Zarr array on a local disk, which later runs find again; one for each set of images (of files, the
+            subsets are two). What is kept first stays: with epochs in random order that is worth most.
         cache_nbytes : int, optional
-            Bytes that may be kept so; needed for ``"memory"``. By default the disk takes everything.
+            Bytes that may be kept so. By default 2 GiB in memory, and everything on disk.
         memory_budget : int, optional
             Bytes that batches under way and blocks of chunked sources may take in this process. By default 256 MiB for
             either, or what the shuffle needs.

@@ -10,6 +10,12 @@ import numpy as np
 
 from daskaug.errors import ConfigError
 from daskaug.iterators.boundary import check_place
+from daskaug.sources import Source, with_cache
+
+
+def _of_masks(cache: str | Path | None) -> str | Path | None:
+    """The place beside that of the images."""
+    return f"{cache}-masks" if isinstance(cache, str | Path) and cache != "memory" else cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,3 +52,20 @@ class Serving:
         if budget is not None and (not is_count or budget < 1):
             raise ConfigError(f"`memory_budget` must be a number of bytes, 1 or more. Received: {budget!r}.")
         check_place(self.transform_on)
+
+    def cached(self, sources: list[Source]) -> list[Source]:
+        """Images, and perhaps their masks, with the cache that was asked for.
+
+        Raises
+        ------
+        ConfigError
+            For a cache that is none, or that of other images.
+        """
+        places = [self.cache, _of_masks(self.cache)][: len(sources)]
+        nbytes = self.cache_nbytes
+        if len(sources) == 1 or not isinstance(nbytes, int | float | np.number):
+            shares = [nbytes] * len(sources)
+        else:  # as the bytes of an image and its mask are
+            total = sum(source.row_nbytes for source in sources)
+            shares = [nbytes * source.row_nbytes // total for source in sources]
+        return [with_cache(*each) for each in zip(sources, places, shares, strict=True)]

@@ -141,6 +141,8 @@ class SourceIterator(BatchIterator):
         self._generator_state: tuple[Any, ...] = ()
         self._saver = saver
         self._masks = masks
+        # The images, and the masks where there are any, with what is kept of them decoded.
+        self._sources = self._serving.cached([source] if masks is None else [source, masks.source])
         if transform.config.compat == "keras":
             self._replay = KerasReplay(self.n, self.batch_size, self.shuffle, seed)
         if self._serving.memory_budget is not None:
@@ -296,11 +298,6 @@ class SourceIterator(BatchIterator):
         """The masks beside the images, if there are any."""
         return self._masks
 
-    @property
-    def _sources(self) -> list[Source]:
-        """The images, and the masks where there are any."""
-        return [self.source] if self._masks is None else [self.source, self._masks.source]
-
     @functools.cached_property
     def _task(self) -> Any:
         """What is called for each batch."""
@@ -310,7 +307,7 @@ class SourceIterator(BatchIterator):
 
     def _supply(self, source: Source, executor: Executor) -> Supply:
         """Where the tasks of this executor get the rows of a source."""
-        key = source, executor.is_remote
+        key = source, executor.is_remote, self.shuffling
         with self.lock:
             if key not in self._supplies:
                 nbytes = self._kept_nbytes(executor)
@@ -326,8 +323,8 @@ class SourceIterator(BatchIterator):
         """Of batches under way, finished and raw."""
         ahead = self._batches_ahead(executor)
         tasks = min(executor.parallelism, -(-ahead // self._batches_per_task))
-        finished = self._sample_nbytes + sum(source.row_nbytes for source in self._sources[1:])
         raw = sum(source.row_nbytes for source in self._sources)
+        finished = self._sample_nbytes + raw - self.source.row_nbytes  # masks stay as they are
         return self.batch_size * (ahead * finished + tasks * self._batches_per_task * raw)
 
     def _needs(self, executor: Executor) -> int:
@@ -424,7 +421,7 @@ class SourceIterator(BatchIterator):
 
     def _set_up(self) -> None:
         super()._set_up()
-        self._supplies: dict[tuple[Source, bool], Supply] = {}
+        self._supplies: dict[tuple[Source, bool, Shuffle], Supply] = {}
         self._boundary = Boundary(self._serving.transform_on)
         weakref.finalize(self, _stop_reading, self._supplies)
 

@@ -15,7 +15,13 @@ from daskaug.sources.numpy_array import NumpySource
 ACCEPTED = "a NumPy array, a Zarr array, a dask array, or the path or URL of a Zarr array"
 
 
-def open_images(x: Any, *, storage_options: dict[str, Any] | None = None) -> Source:
+def open_images(
+    x: Any,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_nbytes: int | None = None,
+) -> Source:
     """Any array, path or URL as a source of images.
 
     Parameters
@@ -24,6 +30,8 @@ def open_images(x: Any, *, storage_options: dict[str, Any] | None = None) -> Sou
         Rank 4: the samples, then height, width and channels in either order.
     storage_options : dict, optional
         For a URL: what its file system needs (credentials, endpoint, ...).
+    cache, cache_nbytes
+        Where to keep what is read, and how much of it; see :func:`daskaug.sources.with_cache`.
 
     Returns
     -------
@@ -33,7 +41,13 @@ def open_images(x: Any, *, storage_options: dict[str, Any] | None = None) -> Sou
     ------
     SourceError
         For anything else, for another rank, or for values that are no real numbers.
+    ConfigError
+        For a cache that cannot be.
     """
+    if cache is not None or cache_nbytes is not None:
+        from daskaug.sources.cached import with_cache
+
+        return with_cache(open_images(x, storage_options=storage_options), cache, cache_nbytes)
     if isinstance(x, Source):
         return x
     if callable(getattr(type(x), "as_source", None)):  # a materialised store

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import FsspecStore, MemoryStore, WrapperStore
+from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 
 from daskaug.errors import SourceError
 from daskaug.sources.base import BlockReader, CarryingReader, Source
@@ -35,12 +35,18 @@ class ZarrSource(Source):
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
         stored = array.shards or array.chunks
         self.natural_rows = max(1, stored[0])
-        self.locator = str(array.store_path)
+        self.locator = _address(array)
+        self._is_far = _is_far(array.store)
         self._decoded_rows = max(1, array.chunks[0])
         self._is_local = _is_in_memory(array.store)
         self._store, self._path, self._layout = array.store, array.path, _layout(array)
         self._array: zarr.Array[Any] | None = array
         self._lock = threading.Lock()
+
+    @property
+    def is_far(self) -> bool:
+        """See :class:`Source`."""
+        return self._is_far
 
     @property
     def is_here(self) -> bool:
@@ -106,14 +112,40 @@ def _layout(array: zarr.Array[Any]) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _is_in_memory(store: Any) -> bool:
-    """Whether the store is this process' own memory, which nobody else can open."""
+def _innermost(store: Any) -> Any:
+    """The store itself, without what is wrapped around it."""
     while isinstance(store, WrapperStore):
         store = store._store
+    return store
+
+
+def _kinds(store: Any) -> set[str]:
+    """What a store is to the library that brings it: the protocols of a file system, or a class of obstore's."""
     if isinstance(store, FsspecStore):
         protocol = store.fs.protocol
-        return "memory" in ((protocol,) if isinstance(protocol, str) else protocol)
-    return isinstance(store, MemoryStore)
+        return {protocol} if isinstance(protocol, str) else set(protocol)
+    return {type(store.store).__name__} if isinstance(store, ObjectStore) else set()
+
+
+def _is_in_memory(store: Any) -> bool:
+    """Whether the store is this process' own memory, which nobody else can open."""
+    store = _innermost(store)
+    return isinstance(store, MemoryStore) or bool(_kinds(store) & {"memory", "MemoryStore"})
+
+
+def _is_far(store: Any) -> bool:
+    """Whether a network lies between."""
+    kinds = _kinds(_innermost(store))
+    return bool(kinds) and not kinds & {"file", "local", "memory", "LocalStore", "MemoryStore"}
+
+
+def _address(array: zarr.Array[Any]) -> str:
+    """Where an array is, for people: of a file system's store the URL, which its own text does not have."""
+    store = _innermost(array.store)
+    if not isinstance(store, FsspecStore):
+        return str(array.store_path)
+    root = store.fs.unstrip_protocol(store.path)
+    return f"{root}/{array.path}" if array.path else root
 
 
 def open_path(path: str | Path, storage_options: dict[str, Any] | None = None) -> zarr.Array[Any]:
@@ -126,7 +158,8 @@ def open_path(path: str | Path, storage_options: dict[str, Any] | None = None) -
     ------
     SourceError
         Where there is nothing, or a group with no such array; the message lists its arrays. Where the file system of a
-        URL is not known or not installed, and for `storage_options` of a path that is no URL.
+        URL is not known or not installed, where its server refuses or does not answer, and for `storage_options` of a
+        path that is no URL.
     """
     if storage_options and "://" not in str(path) and "::" not in str(path):
         raise SourceError(
@@ -142,6 +175,13 @@ def open_path(path: str | Path, storage_options: dict[str, Any] | None = None) -
         raise SourceError(f"{str(path)!r} cannot be opened without a further package: {error}.") from error
     except ValueError as error:
         raise SourceError(f"{str(path)!r} cannot be opened: {error}.") from error
+    except Exception as error:  # every file system has its own for a server that refuses, or does not answer
+        if "://" not in str(path):
+            raise
+        raise SourceError(
+            f"{str(path)!r} cannot be opened: {error} ({type(error).__name__}). Check the credentials and the endpoint "
+            "in `storage_options`."
+        ) from error
     return found if isinstance(found, zarr.Array) else images_of(found, str(path))
 
 
