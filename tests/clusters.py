@@ -9,19 +9,29 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def two_workers() -> Iterator[Any]:
-    """A ``LocalCluster`` of two processes with one thread each, on the loopback interface."""
+def workers(number: int, *, processes: bool = True) -> Iterator[Any]:
+    """A ``LocalCluster`` of so many workers with one thread each, on the loopback interface.
+
+    Processes of their own, or without `processes` threads of this one.
+    """
     from distributed import LocalCluster
 
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
-            n_workers=2,
+            n_workers=number,
             threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
+            processes=processes,
+            host="127.0.0.1" if processes else None,
             dashboard_address="127.0.0.1:0",
             local_directory=folder,
         ) as local,
     ):
+        yield local
+
+
+@contextlib.contextmanager
+def two_workers() -> Iterator[Any]:
+    """Two processes: see :func:`workers`."""
+    with workers(2) as local:
         yield local

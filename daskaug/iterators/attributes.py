@@ -105,6 +105,20 @@ class AssignedAttributes:
                 stacklevel=2,
             )
 
+    @property
+    def workers(self) -> int:
+        """Always 1: batches are computed on several threads, ahead of whoever asks.
+
+        Threads of Keras' own would hand the batches that they had asked for ahead, when ``fit`` had its first look or a
+        pass ended, to the next pass. It then begins with batches that were seen already, more or fewer of them as the
+        threads happened to run, and leaves out as many at its end.
+        """
+        return 1
+
+    @workers.setter
+    def workers(self, value: int) -> None:
+        """Accepted, and nothing follows from it."""
+
 
 def check_batch_size(value: Any) -> None:
     """Refuse what is no number of samples.

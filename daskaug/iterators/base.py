@@ -129,7 +129,7 @@ class BatchIterator(AssignedAttributes, Resumable):
         self._batch_index = self._total_batches_seen = 0
         self._rows = (start, start + self.n)
         self._sample_nbytes = max(1, sample_nbytes)
-        self._served = 0
+        self._served: set[int] = set()  # numbers of the batches that were asked for through [i]
         self._set_up()
 
     def _set_up(self) -> None:
@@ -240,7 +240,7 @@ class BatchIterator(AssignedAttributes, Resumable):
             in_turn = number == self._last_indexed + 1
             batch = self._begin(place, look_ahead=in_turn)
             self._last_indexed = number
-            self._served += 1
+            self._served.add(number)
             self.total_batches_seen += 1
         return len(batch.rows), self._finish(place, batch)
 
@@ -252,7 +252,7 @@ class BatchIterator(AssignedAttributes, Resumable):
             batch = self._begin(place, look_ahead=True)
             self.epoch, self.batch_index = self._after(place)
             self.total_batches_seen += 1
-            self._served = 0
+            self._served.clear()
         try:
             return len(batch.rows), self._finish(place, batch)
         except DaskaugError:
@@ -276,7 +276,7 @@ class BatchIterator(AssignedAttributes, Resumable):
         with self._usable_lock():
             if self._replay is not None:
                 self._replay.on_epoch_end()
-            elif self._served >= len(self):
+            elif len(self._served) >= len(self):
                 self._go_to(self.epoch + 1, 0)
 
     def reset(self) -> None:
@@ -449,7 +449,7 @@ class BatchIterator(AssignedAttributes, Resumable):
 
     def _go_to(self, epoch: int, batch_index: int) -> None:
         cancel_all(self._ahead)
-        self.epoch, self.batch_index, self._served, self._last_indexed = epoch, batch_index, 0, -1
+        self.epoch, self.batch_index, self._served, self._last_indexed = epoch, batch_index, set(), -1
 
     def __getstate__(self) -> dict[str, Any]:
         left = ("lock", "meter", "_ahead", "_orders", "_process", "_working")

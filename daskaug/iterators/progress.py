@@ -165,7 +165,7 @@ class Resumable:
     shuffling: Shuffle
     _replay: KerasReplay | None
     _rows: tuple[int, int]
-    _served: int
+    _served: set[int]
     _whole: Steps
     _rest: tuple[int, Steps] | None
     _orders: dict[int, Any]
@@ -209,7 +209,7 @@ class Resumable:
             epoch, done = self.epoch, self.batch_index if batches is None else batches
             if batches is None and self._served:
                 raise ConfigError(
-                    f"{self._served} batches of this epoch were asked for by number, perhaps ahead of time, so that it "
+                    f"{len(self._served)} batches of this epoch were asked for by number, perhaps ahead of time, so that it "
                     "is not known which of them were used. Pass state_dict(batches=number of those that were)."
                 )
             steps = self._steps(epoch)

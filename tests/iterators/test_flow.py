@@ -80,8 +80,11 @@ def test_an_epoch_ends_only_after_a_whole_epoch_was_served():
     batches[0]  # Keras' probe
     batches.on_epoch_end()
     assert batches.epoch == 0
-    for i in range(4):
+    for i in (0, 1, 2):
         batches[i]
+    batches.on_epoch_end()  # steps_per_epoch=3: the probe is not counted with them
+    assert batches.epoch == 0
+    batches[3]
     batches.on_epoch_end()
     batches.on_epoch_end()  # Keras calls it twice after a validation pass
     assert batches.epoch == 1
