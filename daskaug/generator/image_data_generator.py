@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from daskaug.generator.fits import Fits
 from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
-    from daskaug.materialize import Report
+    from daskaug.materialize import Report, StoreLike
 
 
 class ImageDataGenerator(Fits):
@@ -195,7 +194,7 @@ class ImageDataGenerator(Fits):
     def materialize(
         self,
         x: Any,
-        store: str | Path,
+        store: StoreLike,
         *,
         y: Any = None,
         sample_weight: Any = None,
@@ -207,17 +206,27 @@ class ImageDataGenerator(Fits):
         seed: int = 0,
         standardize: bool = False,
         dtype: Any = None,
+        balance: bool = False,
+        codec: Any = None,
+        layout_for: str = "streaming",
+        chunk_rows: int | None = None,
+        shard_rows: int | None = None,
+        storage_options: dict[str, Any] | None = None,
+        append: bool = False,
+        recheck: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Report:
         """Write augmented copies of the data set to a Zarr store.
+
+        The same call goes on where an earlier one was broken off, on whatever machines, and mends what was damaged.
 
         Parameters
         ----------
         x : array, Zarr array, dask array, path, URL or iterator made by a `flow` method
             Images of rank 4. An iterator stands for the images it iterates over, with their labels (classes as their
             indices), weights and sample ids.
-        store : path or URL
-            Where to write; must not exist, or hold an unfinished run of the same work, which is then completed.
+        store : path, URL or Zarr store
+            Where to write; must not exist, or hold the same work, of which missing and damaged shards are then written.
         y, sample_weight : array-like, optional
             Stored along, with as many rows as `x`.
         masks, mask_order, mask_cval
@@ -233,6 +242,23 @@ class ImageDataGenerator(Fits):
             the opened store standardises.
         dtype : str or dtype, optional
             Of the stored images. By default the source's, or the generator's with `standardize`.
+        balance : bool
+            Give rare classes more copies: in each epoch, every class has as many images as the largest one. `y` has to
+            be integers, or one-hot. Copy j of a sample in epoch e has the pixels of epoch ``e * most + j``, where
+            `most` is the largest number of copies that a sample can have.
+        codec : {"zstd", "lz4", "none"} or Zarr codec, optional
+            How images are compressed: "zstd" by default, or what the store has. It changes no pixel and no hash.
+        layout_for : {"streaming", "random"}
+            Who will read: whole blocks one after the other (chunks of 1 MiB), or single images (64 KiB, or one image).
+        chunk_rows, shard_rows : int, optional
+            Images of a chunk and of a shard, in place of what `layout_for` and a shard of 64 MiB come to.
+        storage_options : dict, optional
+            Where `store` is a URL: what its file system needs (credentials, endpoint, ...). They are not stored.
+        append : bool
+            `store` was made of the first rows of `x`: write the others to it as well. What is there stays as it is.
+        recheck : bool
+            Read what is there, and redo the shards whose content is not what was written. By default only the sizes of
+            their files are compared.
         progress : callable, optional
             Called as ``progress(rows done, rows in all)`` after each shard.
 
@@ -244,10 +270,12 @@ class ImageDataGenerator(Fits):
         Raises
         ------
         StoreError
-            Where the store holds something else.
+            Where the store holds something else, cannot be written to, or runs full.
+        ConfigError
+            For options that do not go together.
         """
         from daskaug.iterators import Masks, open_input
-        from daskaug.materialize import Job, materialize
+        from daskaug.materialize import Cut, Job, materialize
 
         source, columns = open_input(x, y, sample_weight, ids)
         seed = seeding.check_seed(seed)
@@ -268,8 +296,18 @@ class ImageDataGenerator(Fits):
             fitted=self._fitted,
             epochs=epochs,
             masks=Masks.of(_masks_of(x, masks), source, self.config, mask_order, mask_cval),
+            cut=Cut(layout_for, chunk_rows, shard_rows),
+            balance=bool(balance),
         )
-        return materialize(job, store, progress=progress)
+        return materialize(
+            job,
+            store,
+            codec=codec,
+            storage_options=storage_options,
+            append=append,
+            recheck=recheck,
+            progress=progress,
+        )
 
 
 def _masks_of(x: Any, masks: Any) -> Any:

@@ -4,55 +4,72 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from daskaug.errors import StoreError
+from daskaug.materialize.codecs import column_codecs
 from daskaug.materialize.layout import MANIFEST
+from daskaug.materialize.place import Place, StoreLike
 
 
-def refuse_existing(store: str | Path, attribute: str) -> None:
+def refuse_existing(store: StoreLike | Place, attribute: str, *, storage_options: dict[str, Any] | None = None) -> None:
     """Refuse a store that is there, unless it is one that an interrupted run left behind.
 
     Parameters
     ----------
-    store : path or URL
+    store : path, URL or Zarr store
     attribute : str
         Name of the attribute that :func:`annotate` writes last.
+    storage_options : dict, optional
+        For a URL: what its file system needs.
 
     Raises
     ------
     StoreError
     """
+    place = Place.of(store, storage_options)
     try:
-        group = zarr.open_group(str(store), mode="r")
+        group = place.open_group()
     except FileNotFoundError:
-        if "://" not in str(store) and os.path.lexists(store):
-            raise StoreError(f"{store} exists already and is no Zarr group. Choose another place.") from None
+        if place.plain is not None and os.path.lexists(place.plain):
+            raise StoreError(f"{place} exists already and is no Zarr group. Choose another place.") from None
         return
     if MANIFEST not in group.attrs or attribute in group.attrs:
-        raise StoreError(f"{store} exists already. Choose another place, or remove it yourself.")
+        raise StoreError(f"{place} exists already. Choose another place, or remove it yourself.")
 
 
-def annotate(store: str | Path, names: Mapping[str, list[str]], attribute: str, facts: dict[str, Any]) -> None:
+def annotate(
+    store: StoreLike | Place,
+    names: Mapping[str, list[str]],
+    attribute: str,
+    facts: dict[str, Any],
+    *,
+    storage_options: dict[str, Any] | None = None,
+) -> None:
     """Add arrays of strings to a store, and then an attribute that says where its rows come from.
 
     Parameters
     ----------
-    store : path or URL
+    store : path, URL or Zarr store
     names : mapping of str to list of str
         Name of an array, and what it holds.
     attribute : str
     facts : dict
         JSON values.
+    storage_options : dict, optional
+        For a URL: what its file system needs.
     """
-    group = zarr.open_group(str(store), mode="r+")
+    group = Place.of(store, storage_options).open_group("r+")
     for name, values in names.items():
         array = group.create_array(
-            name, shape=(len(values),), dtype="string", chunks=(max(1, min(len(values), 2**16)),), overwrite=True
+            name,
+            shape=(len(values),),
+            dtype="string",
+            chunks=(max(1, min(len(values), 2**16)),),
+            compressors=column_codecs(),
+            overwrite=True,
         )
         array.with_config({"write_empty_chunks": True})[:] = np.array(values, object)
     group.attrs[attribute] = facts

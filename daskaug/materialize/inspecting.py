@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from zarr.core.sync import sync
 
 from daskaug.errors import StoreError
 from daskaug.materialize.layout import DIGEST, MANIFEST
+from daskaug.materialize.place import Place, StoreLike, sizes_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,56 @@ class ArrayFacts:
     first_missing: tuple[int, ...] | None
 
 
-def inspect_store(store: str | Path) -> list[ArrayFacts]:
+def is_store(target: str) -> bool:
+    """Whether a path or URL is that of a Zarr array or group: every URL is taken for one."""
+    return "://" in target or any((Path(target) / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def is_materialized(store: str, storage_options: dict[str, Any] | None = None) -> bool:
+    """Whether a Zarr store is one that daskaug wrote."""
+    try:
+        found = Place.of(store, storage_options).open()
+    except FileNotFoundError:
+        return False
+    return isinstance(found, zarr.Group) and MANIFEST in found.attrs
+
+
+def labels_of(store: str, name: str | None, storage_options: dict[str, Any] | None = None) -> Any:
+    """Labels that lie at an address, or beside images.
+
+    Parameters
+    ----------
+    store : path or URL
+        Of an array, which is what is wanted, or of a group.
+    name : str or None
+        Of an array in the group. None: ``y`` in what daskaug wrote, and nothing in other groups.
+    storage_options : dict, optional
+        For a URL.
+
+    Returns
+    -------
+    array, zarr.Array or None
+        None where there are none; of a store to which something was appended, those of all rows.
+    """
+    place = Place.of(store, storage_options)
+    try:
+        found = place.open()
+    except FileNotFoundError:
+        return None
+    if isinstance(found, zarr.Array):
+        return found if found.ndim < 4 and name is None else None
+    manifest: Any = found.attrs.get(MANIFEST)
+    if name is None and manifest is None:
+        return None
+    paths = [str(part["path"]) for part in (manifest or {}).get("parts", ())]
+    members = [found.get(f"{path}/{name or 'y'}".lstrip("/")) for path in ("", *paths)]
+    labels = [each for each in members if isinstance(each, zarr.Array)]
+    if len(labels) < len(members):
+        return None
+    return labels[0] if len(labels) == 1 else np.concatenate([np.asarray(each[:]) for each in labels])
+
+
+def inspect_store(store: StoreLike) -> list[ArrayFacts]:
     """The arrays of a store and how many of their chunks or shards are there.
 
     Raises
@@ -53,7 +103,7 @@ def inspect_store(store: str | Path) -> list[ArrayFacts]:
         Where there is no store.
     """
     try:
-        found = zarr.open(str(store), mode="r")
+        found = Place.of(store).open()
     except FileNotFoundError as error:
         raise StoreError(f"There is no Zarr store at {store}.") from error
     if isinstance(found, zarr.Array):
@@ -61,9 +111,9 @@ def inspect_store(store: str | Path) -> list[ArrayFacts]:
     return [_facts(name, array) for name, array in _arrays(found)]
 
 
-def find_faults(store: str | Path) -> list[str]:
+def find_faults(store: StoreLike) -> list[str]:
     """What a store that daskaug wrote says about itself and does not hold: lengths that differ, unfinished shards."""
-    found = zarr.open(str(store), mode="r")
+    found = Place.of(store).open()
     if isinstance(found, zarr.Array) or MANIFEST not in found.attrs:
         return []
     manifest: Any = found.attrs[MANIFEST]
@@ -103,6 +153,32 @@ def _facts(name: str, array: zarr.Array[Any]) -> ArrayFacts:
             missing += 1
             first = first or tuple(i * step for i, step in zip(place, stored, strict=True))
     return ArrayFacts(name, array.shape, str(array.dtype), tuple(stored), math.prod(counts), missing, first)
+
+
+def object_sizes(group: zarr.Group, arrays: Mapping[str, zarr.Array[Any]]) -> dict[str, list[int | None]]:
+    """Bytes of what is stored of some arrays of a group, for each shard or chunk along the first axis.
+
+    The store is asked, or listed, once for all of them.
+
+    Returns
+    -------
+    dict of str to list of (int or None)
+        None where something of it is not there.
+    """
+    keys: list[str] = []
+    owners: list[tuple[str, int]] = []
+    found: dict[str, list[int | None]] = {}
+    for name, array in arrays.items():
+        stored = array.shards or array.chunks
+        counts = [math.ceil(size / step) if step else 0 for size, step in zip(array.shape, stored, strict=True)]
+        found[name] = [0] * (counts[0] if counts else 1)
+        for place in itertools.product(*map(range, counts)):
+            keys.append(f"{array.path}/{array.metadata.encode_chunk_key(place)}")
+            owners.append((name, place[0] if place else 0))
+    for (name, number), size in zip(owners, sizes_of(group, keys), strict=True):
+        before = found[name][number]
+        found[name][number] = None if size < 0 or before is None else before + size
+    return found
 
 
 # Which keys a store holds can only be asked asynchronously, and zarr has no public name for its own event loop, which

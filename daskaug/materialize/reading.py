@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,23 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import IncompleteStoreError, NotFittedError, StoreError
+from daskaug.execution import Pending, current_executor
 from daskaug.iterators import BatchIterator, Columns, Masks, SourceIterator
+from daskaug.materialize.joined import JoinedSource
 from daskaug.materialize.layout import (
     DIGEST,
     EXTRA,
-    FORMAT_VERSION,
     MANIFEST,
+    READABLE_VERSIONS,
     STATISTICS,
     STORED_STATISTICS,
     ZCA_DIRECTIONS,
     ZCA_SCALE,
+    joined_hash,
 )
+from daskaug.materialize.place import Place, StoreLike
 from daskaug.planning.order import Shuffle
-from daskaug.sources import Source, open_images
+from daskaug.sources import Source, join_readers, open_images
 from daskaug.statistics.whitening.plan import STORED_NBYTES
 from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
 from daskaug.statistics.whitening.stored import StoredDirections
@@ -34,15 +38,53 @@ from daskaug.transforms.whitening import Factors
 
 
 class MaterializedIterator(SourceIterator):
-    """Batches from a materialised store: epoch e shows the copies of epoch e, and starts over after the last."""
+    """Batches from a materialised store: epoch e shows the copies of epoch e, and starts over after the last.
 
-    def __init__(self, source: Source, transform: Any, columns: Columns, *, copies: int, **options: Any) -> None:
+    Parameters
+    ----------
+    source, transform, columns, **options
+        As for :class:`SourceIterator`.
+    copies : int
+        Epochs in the store.
+    sizes : sequence of int
+        Rows of an epoch in each of the parts that the store consists of.
+    columns_by_epoch : bool
+        Whether the rows of an epoch are others than those of the next, so that columns have one entry per stored row.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        transform: Any,
+        columns: Columns,
+        *,
+        copies: int,
+        sizes: Sequence[int],
+        columns_by_epoch: bool,
+        **options: Any,
+    ) -> None:
         super().__init__(source, transform, columns, **options)
-        self._copies = copies
+        self._copies, self._by_epoch = copies, columns_by_epoch
+        self._sizes = np.array(sizes, np.int64)
+        self._starts = np.cumsum(self._sizes) - self._sizes
 
     def _rows_read(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        n = self.source.shape[0] // self._copies
-        return rows + n * (epoch % self._copies)
+        part = np.searchsorted(self._starts, rows, side="right") - 1
+        # The epochs of a part lie one after the other, and then those of the next part.
+        earlier = self._starts[part] * (self._copies - 1)
+        return np.asarray(rows + earlier + self._sizes[part] * (epoch % self._copies))
+
+    def _submit_rows(self, rows: NDArray[np.int64], epoch: int) -> Pending:
+        if not self._by_epoch:
+            return super()._submit_rows(rows, epoch)
+        read = self._rows_read(rows, epoch)
+        executor = current_executor()
+        readers = [self._reader(source, read, executor.is_remote) for source in self._sources]
+        reader = readers[0] if self._masks is None else join_readers(readers)
+        return executor.submit(self._task, reader, (self.columns.ids[read], epoch), "daskaug-flow")
+
+    def _made_up(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
+        return super()._made_up(made, self._rows_read(rows, epoch) if self._by_epoch else rows, epoch)
 
     def _take_seed(self, seed: int) -> None:
         BatchIterator._take_seed(self, seed)  # of the order alone: the pixels are made already
@@ -56,34 +98,44 @@ class MaterializedStore:
     images : Source
         All copies, (epochs · n, ...).
     n : int
-        Images of one copy.
+        Images of one epoch: those of the source, or more where classes were balanced.
     epochs : int
         Copies.
     masks : Source or None
         All copies of the masks.
     labels, sample_weight : (n, ...) array or None
+        Of the first epoch; where classes were balanced, of all epochs one after the other, (epochs · n, ...).
+    parts : tuple of MaterializedStore
+        What was appended. Images, labels and so on are those of the store itself and then of each part.
     config : Config
         Of the generator.
     manifest : dict
         Everything the store says of itself.
     """
 
-    def __init__(self, store: str, group: zarr.Group, manifest: dict[str, Any]) -> None:
-        self.store = store
+    def __init__(
+        self, place: Place, group: zarr.Group, manifest: dict[str, Any], parts: tuple[MaterializedStore, ...] = ()
+    ) -> None:
+        self.place, self.parts = place, parts
+        self.store = place.address
         self.manifest = manifest
         self._group = group
         self._contract = manifest["contract"]
-        self.n = int(self._contract["layout"]["n"])
+        self._sizes: list[int] = [int(self._contract["layout"]["n"]), *(part.n for part in parts)]
+        self._is_balanced = "balance" in self._contract
+        self.n: int = sum(self._sizes)
         self.epochs = int(self._contract["layout"]["epochs"])
-        self.images = open_images(group["images"])
+        images: list[Source] = [open_images(group["images"]), *(part.images for part in parts)]
+        self.images: Source = images[0] if len(images) == 1 else JoinedSource(images)
         self.masks = open_images(group["masks"]) if "masks" in self._contract else None
         self.labels = self._column("y")
         self.sample_weight = self._column("sample_weight")
 
     @property
     def store_hash(self) -> str:
-        """Equal for equal stores."""
-        return str(self.manifest["store_hash"])
+        """Equal for equal stores; it covers what was appended."""
+        own = str(self.manifest["store_hash"])
+        return joined_hash([own, *(part.store_hash for part in self.parts)]) if self.parts else own
 
     @property
     def config(self) -> Config:
@@ -101,12 +153,13 @@ class MaterializedStore:
         fitted = FittedArrays(**{ours: stored.get(theirs) for ours, theirs in STORED_STATISTICS.items()})
         if directions is None:
             return fitted
-        handle = StoredDirections(
-            f"{self.store.rstrip('/')}/{STATISTICS}/{ZCA_DIRECTIONS}",
-            str(directions.attrs[DIRECTIONS_DIGEST]),
-            (directions.shape[0], directions.shape[1]),
-        )
-        kept = handle if 4 * directions.size > STORED_NBYTES else np.asarray(directions[...])
+        plain = self.place.plain
+        kept: NDArray[Any] | StoredDirections
+        if plain is not None and 4 * directions.size > STORED_NBYTES:
+            digest, shape = str(directions.attrs[DIRECTIONS_DIGEST]), (directions.shape[0], directions.shape[1])
+            kept = StoredDirections(f"{plain}/{STATISTICS}/{ZCA_DIRECTIONS}", digest, shape)
+        else:
+            kept = np.asarray(directions[...])
         return dataclasses.replace(fitted, whitening=Factors(kept, stored[ZCA_SCALE]))
 
     def flow(
@@ -175,6 +228,8 @@ class MaterializedStore:
             transform,
             columns,
             copies=self.epochs,
+            sizes=self._sizes,
+            columns_by_epoch=self._is_balanced,
             rows=(0, self.n),
             batch_size=batch_size,
             shuffle=Shuffle.of(shuffle, random_access=False, unit=shuffle_unit, mix=shuffle_mix),
@@ -189,7 +244,10 @@ class MaterializedStore:
 
     def _column(self, name: str) -> NDArray[Any] | None:
         array = self._group.get(name)
-        return np.asarray(array[: self.n]) if isinstance(array, zarr.Array) else None
+        if not isinstance(array, zarr.Array):
+            return None
+        own = np.asarray(array[:] if self._is_balanced else array[: self._sizes[0]])
+        return np.concatenate([own, *(part._required(name) for part in self.parts)]) if self.parts else own
 
     def _required(self, name: str) -> NDArray[Any]:
         column = self._column(name)
@@ -218,12 +276,16 @@ class MaterializedStore:
         )
 
 
-def open_materialized(store: str | Path, *, allow_incomplete: bool = False) -> MaterializedStore:
+def open_materialized(
+    store: StoreLike | Place, *, storage_options: dict[str, Any] | None = None, allow_incomplete: bool = False
+) -> MaterializedStore:
     """Open a store that :meth:`daskaug.ImageDataGenerator.materialize` wrote.
 
     Parameters
     ----------
-    store : path or URL
+    store : path, URL or Zarr store
+    storage_options : dict, optional
+        For a URL: what its file system needs (credentials, endpoint, ...).
     allow_incomplete : bool
         Open it although it is not finished; missing images read as zeros.
 
@@ -232,28 +294,28 @@ def open_materialized(store: str | Path, *, allow_incomplete: bool = False) -> M
     FileNotFoundError
         Where there is nothing.
     StoreError
-        Where it is something else.
+        Where it is something else, or cannot be reached.
     IncompleteStoreError
         Where a run has not finished.
     """
-    store = str(store)
-    group = zarr.open_group(store, mode="r")
+    place = Place.of(store, storage_options)
+    group = place.open_group()
     manifest: Any = group.attrs.get(MANIFEST)
     if not isinstance(manifest, dict):
-        raise StoreError(f"{store} is no materialised store: its attributes have no {MANIFEST!r}.")
-    if manifest["format"] != FORMAT_VERSION:
+        raise StoreError(f"{place} is no materialised store: its attributes have no {MANIFEST!r}.")
+    if manifest["format"] not in READABLE_VERSIONS:
         raise StoreError(
-            f"{store} has the format {manifest['format']}; this version of daskaug reads format {FORMAT_VERSION}. "
-            "Use the version that wrote it."
+            f"{place} has the format {manifest['format']}; this version of daskaug reads the formats "
+            f"{', '.join(map(str, READABLE_VERSIONS))}. Use the version that wrote it."
         )
     if not manifest["complete"]:
         if not allow_incomplete:
-            digests = group[DIGEST]
-            assert isinstance(digests, zarr.Array)
-            there = int(np.asarray(digests[:]).any(axis=1).sum())
+            digests = group.get(DIGEST)
+            found = np.asarray(digests[:]) if isinstance(digests, zarr.Array) else np.zeros((0, 32), np.uint8)
             raise IncompleteStoreError(
-                f"{store} is not complete: {there} of {digests.shape[0]} shards are there. Run the same materialize() "
-                "again to finish it, or pass allow_incomplete=True."
+                f"{place} is not complete: {found.any(axis=1).sum()} of {len(found)} shards are there. Run the same "
+                "materialize() again to finish it, or pass allow_incomplete=True."
             )
         manifest = manifest | {"store_hash": "incomplete"}
-    return MaterializedStore(store, group, manifest)
+    parts = [open_materialized(place.within(part["path"])) for part in manifest.get("parts", ())]
+    return MaterializedStore(place, group, manifest, tuple(parts))

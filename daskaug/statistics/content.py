@@ -58,16 +58,20 @@ class Content:
     @classmethod
     def partial(cls, block: NDArray[Any], start: int) -> Content:
         """Of one block (b, ...), whose first row has the number `start` in the whole data set."""
-        numbers = np.arange(start, start + len(block))
-        hashes = row_hashes(block, numbers)
-        edges = [0, *range(RUN - start % RUN, len(block), RUN), len(block)]
+        hashes = row_hashes(block, np.arange(start, start + len(block)))
+        return cls.of_hashes(hashes, start, block.shape[1:], block.dtype.name)
+
+    @classmethod
+    def of_hashes(cls, hashes: NDArray[np.uint64], start: int, image_shape: Iterable[int], dtype: str) -> Content:
+        """Of rows that have been hashed already: `hashes` (b, 2), the first of them that of row `start`."""
+        numbers = np.arange(start, start + len(hashes))
+        edges = [0, *range(RUN - start % RUN, len(hashes), RUN), len(hashes)]
         runs = {}
         for first, last in itertools.pairwise(edges):
             if last > first:
                 runs[(start + first) // RUN] = _summed(hashes[first:last])
         probed = hashes[(numbers < RUN) & (numbers % PROBE_STEP == 0)]
-        blank = cls.identity(block.shape[1:], block.dtype.name)
-        return cls(blank.layout, runs, _summed(probed))
+        return cls(cls.identity(image_shape, dtype).layout, runs, _summed(probed))
 
     @property
     def rows(self) -> int:

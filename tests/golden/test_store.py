@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskaug import ImageDataGenerator
 from tests import pictures
 
-DIGITS_HASH = "22e23f74db7bb366f7fb5b4d025adf9ca5904b5393ba32046c7e883fd1efaa47"
+DIGITS_HASH = "71f05c745d4f480bd0ecf2fb357b15f8068ed5d36615bbe29fe4f013dbde9328"
 
 
 def test_the_hash_of_materialised_digits(tmp_path):

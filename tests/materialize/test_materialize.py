@@ -212,6 +212,10 @@ def test_places_that_are_no_store_are_left_alone(tmp_path):
     with pytest.raises(StoreError, match="is a Zarr array"):
         generator().materialize(X, tmp_path / "x.zarr", seed=5)
     assert sorted(path.name for path in (tmp_path / "x.zarr").rglob("*")) == before
+    zarr.create_array(tmp_path / "old.zarr", data=X, zarr_format=2)
+    with pytest.raises(StoreError, match="is a Zarr array of format 2"):
+        generator().materialize(X, tmp_path / "old.zarr", seed=5)
+    assert not (tmp_path / "old.zarr/zarr.json").exists()
     with pytest.raises(SourceError, match="`y` is of dtype"):
         generator().materialize(X, tmp_path / "new.zarr", y=[str(label) for label in Y], seed=5)
     assert not (tmp_path / "new.zarr").exists()

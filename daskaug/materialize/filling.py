@@ -1,0 +1,391 @@
+"""Filling one store with its shards: from nothing, or from what is there already."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
+from zarr.errors import ContainsArrayError
+
+from daskaug.errors import StoreError
+from daskaug.execution import current_executor, run_ordered
+from daskaug.materialize.alignment import Pieces, check_owners
+from daskaug.materialize.codecs import CODECS, DEFAULT_CODEC, codec_name, column_codecs, image_codecs
+from daskaug.materialize.finishing import check_counts, content_of_source
+from daskaug.materialize.job import Job
+from daskaug.materialize.layout import (
+    ARRAYS,
+    DIGEST,
+    FORMAT_VERSION,
+    MANIFEST,
+    NBYTES,
+    STATISTICS,
+    ZCA_DIRECTIONS,
+    store_digest,
+)
+from daskaug.materialize.persistence import NoSpaceError
+from daskaug.materialize.place import Place, without_credentials
+from daskaug.materialize.resuming import UNREADABLE, Found, check_source, look, recheck
+from daskaug.materialize.shard_task import array_of, open_to_write
+from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
+from daskaug.statistics.whitening.stored import digest_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What :meth:`daskaug.ImageDataGenerator.materialize` did.
+
+    Attributes
+    ----------
+    store : str
+        Where it wrote.
+    rows : int
+        Images in the store.
+    rows_written : int
+        Of these, the ones that this call computed.
+    nbytes : int
+        Decoded bytes of the images.
+    seconds : float
+    store_hash : str
+        Equal for equal stores.
+    """
+
+    store: str
+    rows: int
+    rows_written: int
+    nbytes: int
+    seconds: float
+    store_hash: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Filling:
+    """How a store is filled.
+
+    Attributes
+    ----------
+    job : Job
+    place : Place
+    codec : str, Zarr codec or None
+        None: that of the store, or the default for a new one.
+    recheck : bool
+        Read what is there, and redo what is not as it was written.
+    progress : callable or None
+        ``progress(rows done, rows in all)``.
+    """
+
+    job: Job
+    place: Place
+    codec: Any = None
+    recheck: bool = False
+    progress: Callable[[int, int], None] | None = None
+
+    def run(self) -> Report:
+        """Write what is not there yet.
+
+        Raises
+        ------
+        StoreError
+            Where the store holds something else, or cannot be written to.
+        """
+        began, job, layout = time.perf_counter(), self.job, self.job.layout
+        self._check_plan()
+        with self._explaining(layout.rows):
+            group = self._open_or_create()
+            found = look(group, job.arrays, layout)
+            check_source(group, found, layout, job.source, job.first_row)
+            if self.recheck:
+                found = recheck(self.place, job.arrays, layout, found, current_executor())
+        missing = found.missing
+        written = _rows_of(job, missing)
+        digests = found.digests
+        if len(missing) or not _manifest(group)["complete"]:
+            with self._explaining(written):
+                self._begin(group, found)
+            self._write(missing, digests)
+            with self._explaining(0):
+                store_hash = self._finish(digests)
+        else:
+            store_hash = _manifest(group)["store_hash"]
+        seconds = time.perf_counter() - began
+        return Report(self.place.address, layout.rows, written, layout.nbytes, seconds, store_hash)
+
+    # --- opening -------------------------------------------------------------------------------------------------
+
+    def _check_plan(self) -> None:
+        """Prove before the first byte that each object will have one owner."""
+        if self.codec is not None:
+            codec_name(self.codec)
+        layout = self.job.layout
+        arrays = {
+            name: Pieces((layout.rows, *shape), (layout.shard_rows, *shape))
+            for name, (_, shape) in (self.job.pictures | self.job.stored_columns).items()
+        }
+        check_owners(layout.rows, map(layout.shard, range(layout.shards)), arrays)
+
+    def _open_or_create(self) -> zarr.Group:
+        """The group to write into: a fresh one, or one that an earlier run of the same work left."""
+        job, place = self.job, self.place
+        try:
+            group = place.open_group("r+")
+        except FileNotFoundError:
+            self._refuse_other_formats()
+            return self._create()
+        except ContainsArrayError as error:
+            raise StoreError(f"{place} is a Zarr array, not a place for a store. Choose another one.") from error
+        manifest = _manifest(group)
+        if not manifest:
+            raise StoreError(
+                f"{place} exists and is no materialised store (its attributes have no {MANIFEST!r}). Nothing was "
+                "written. Choose another place, or remove it yourself."
+            )
+        if manifest["format"] != FORMAT_VERSION:
+            raise StoreError(
+                f"{place} has the format {manifest['format']}; this version of daskaug writes format {FORMAT_VERSION}. "
+                "Nothing was written. Finish it with the version that began it, or choose another place."
+            )
+        check_contract(place, manifest, job)
+        self.check_codec(manifest)
+        if not manifest["laid_out"]:
+            return self._lay_out(group)
+        arrays = {name: Pieces.of(array_of(group, name)) for name in job.arrays}
+        layout = job.layout
+        check_owners(layout.rows, map(layout.shard, range(layout.shards)), arrays)
+        return group
+
+    def _refuse_other_formats(self) -> None:
+        try:
+            found = self.place.open()
+        except FileNotFoundError:
+            return
+        raise StoreError(
+            f"{self.place} is a Zarr {'array' if isinstance(found, zarr.Array) else 'group'} of format "
+            f"{found.metadata.zarr_format}, not a place for a store. Choose another one."
+        )
+
+    def check_codec(self, manifest: dict[str, Any]) -> None:
+        """Refuse to go on with another codec than that of the store.
+
+        Raises
+        ------
+        StoreError
+        """
+        there = manifest["card"]["codec"]
+        if self.codec is not None and codec_name(self.codec) != there:
+            raise StoreError(
+                f"{self.place} is compressed with codec={there!r}, and codec={codec_name(self.codec)!r} was asked for. "
+                "Nothing was written. Leave `codec` out to go on with what is there, or choose another place."
+            )
+
+    def _create(self) -> zarr.Group:
+        """Make a group that has a manifest from the first byte on: what a broken attempt leaves is known for ours."""
+        job, contract = self.job, self.job.contract  # reads some images: what fails there must leave nothing behind
+        manifest = {
+            "format": FORMAT_VERSION,
+            "complete": False,
+            "laid_out": False,
+            "contract": contract,
+            "card": {
+                "dtype": job.layout.dtype,
+                "standardized": job.transform.standardize,
+                "codec": codec_name(DEFAULT_CODEC if self.codec is None else self.codec),
+                "layout_for": job.cut.layout_for,
+            },
+            "source": {
+                "locator": without_credentials(job.source.locator),
+                "shape": list(job.source.shape),
+                "dtype": job.source.dtype.str,
+            },
+            "versions": {name: importlib.metadata.version(name) for name in ("daskaug", "numpy", "scipy", "zarr")},
+        }
+        try:
+            group = self.place.create_group({MANIFEST: manifest})
+        except ContainsArrayError as error:
+            raise StoreError(f"{self.place} lies inside of a Zarr array. Choose another place.") from error
+        return self._lay_out(group)
+
+    def _codec_of(self, manifest: dict[str, Any]) -> Any:
+        """The codec that was given, or the one that the manifest names (planning lays out without a manifest)."""
+        if self.codec is not None:
+            return self.codec
+        named = manifest.get("card", {}).get("codec", DEFAULT_CODEC)
+        if named not in CODECS:
+            raise StoreError(
+                f"{self.place} was begun with codec={named}, and broken off before its arrays were made. Pass that "
+                "codec again."
+            )
+        return named
+
+    def _lay_out(self, group: zarr.Group) -> zarr.Group:
+        """Make the empty arrays."""
+        job, layout = self.job, self.job.layout
+        codec = self._codec_of(_manifest(group))
+        for name, (dtype, shape) in job.pictures.items():
+            group.create_array(
+                name,
+                shape=(layout.rows, *shape),
+                dtype=dtype,
+                chunks=(layout.chunk_rows, *shape),
+                shards=(layout.shard_rows, *shape),
+                compressors=image_codecs(codec, dtype),
+                overwrite=True,
+            )
+        for name, (stored, shape) in job.stored_columns.items():
+            group.create_array(
+                name,
+                shape=(layout.rows, *shape),
+                dtype=stored,
+                chunks=(layout.shard_rows, *shape),
+                compressors=column_codecs(),
+                overwrite=True,
+            )
+        records: dict[str, tuple[int, Any]] = {DIGEST: (32, np.uint8), NBYTES: (len(job.arrays), np.int64)}
+        for name, (width, kind) in records.items():
+            array = group.create_array(
+                name,
+                shape=(layout.shards, width),
+                dtype=kind,
+                chunks=(1, width),
+                fill_value=0,
+                compressors=(Crc32cCodec(),),
+                overwrite=True,
+            )
+            if name == NBYTES:
+                array.attrs[ARRAYS] = job.arrays
+        statistics = group.require_group(STATISTICS)
+        for name, value in job.statistics.items():
+            array = statistics.create_array(name, data=value, compressors=column_codecs(), overwrite=True)
+            if name == ZCA_DIRECTIONS:
+                array.attrs[DIRECTIONS_DIGEST] = digest_of(value)
+        group.attrs[MANIFEST] = _manifest(group) | {"laid_out": True}
+        return group
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def _begin(self, group: zarr.Group, found: Found) -> None:
+        """Say that the store is not complete (which also shows whether it can be written to); forget what is damaged.
+
+        A damaged shard loses its commit record: were this run broken off, the next would take it for whole.
+        """
+        manifest = _manifest(group) | {"complete": False}
+        manifest.pop("store_hash", None)
+        group.attrs[MANIFEST] = manifest
+        records = array_of(group, DIGEST).with_config({"write_empty_chunks": True})
+        for number in found.damaged.tolist():
+            records[number] = 0
+
+    def _write(self, missing: NDArray[np.intp], digests: NDArray[np.uint8]) -> None:
+        """Write shards, and enter their digests."""
+        job, layout, executor = self.job, self.job.layout, current_executor()
+        left = _rows_of(job, missing)
+        results = run_ordered(
+            executor,
+            job.task(self.place),
+            job.inputs(missing),
+            name="daskaug-materialize",
+            window=executor.parallelism + 1,
+        )
+        with contextlib.closing(results):
+            while True:
+                with self._explaining(left):
+                    made = next(results, None)
+                if made is None:
+                    return
+                number, digests[made[0]] = made
+                start, stop = layout.shard(number)
+                left -= stop - start
+                if self.progress is not None:
+                    with self._explaining(left):
+                        self.progress(layout.rows - left, layout.rows)
+
+    @contextlib.contextmanager
+    def _explaining(self, rows_left: int) -> Iterator[None]:
+        """Say of an interruption or a full disk what it leaves behind."""
+        layout = self.job.layout
+        try:
+            yield
+        except KeyboardInterrupt as interruption:
+            interruption.add_note(
+                f"{self.place} can be finished: {layout.rows - rows_left} of {layout.rows} images are there, and the "
+                "same call of materialize() goes on from them."
+            )
+            raise
+        except NoSpaceError as error:
+            missing = rows_left * (layout.nbytes // layout.rows)
+            raise StoreError(
+                f"{error} About {missing / 1e6:,.1f} MB of decoded images ({rows_left} of {layout.rows}) are still to "
+                "be written. Make space there; the same call of materialize() then goes on from what is there."
+            ) from None
+
+    # --- finishing -----------------------------------------------------------------------------------------------
+
+    def _finish(self, digests: NDArray[np.uint8]) -> str:
+        """Look whether everything is there, and only then say so."""
+        job = self.job
+        group = open_to_write(self.place)
+        found = look(group, job.arrays, job.layout)
+        if len(found.missing) or not np.array_equal(found.digests, digests):
+            raise StoreError(
+                f"{len(found.missing)} of {job.layout.shards} shards of {self.place} have been written and are not "
+                "there any more, or were written by somebody else as well. See that nobody else works on it, and run "
+                "the same materialize() again."
+            )
+        try:
+            check_counts(group, job, self.place)
+            content = content_of_source(group, job)
+        except StoreError:
+            raise
+        except UNREADABLE as error:
+            raise StoreError(
+                f"The columns of {self.place} cannot be read: {error}. Shards that were there before are damaged in a "
+                "way that sizes do not show. Call again with recheck=True."
+            ) from error
+        manifest = _manifest(group)
+        store_hash = store_digest(job.contract, digests)
+        manifest["source"] = manifest["source"] | {"content": content.digest, "rows_hashed": content.rows}
+        group.attrs[MANIFEST] = manifest | {"complete": True, "store_hash": store_hash}
+        return store_hash
+
+
+def check_contract(place: Place, manifest: dict[str, Any], job: Job) -> None:
+    """Refuse a store that was made with something else.
+
+    Raises
+    ------
+    StoreError
+        With the difference.
+    """
+    there = manifest["contract"]
+    different = [name for name in there.keys() | job.contract.keys() if there.get(name) != job.contract.get(name)]
+    if different:
+        lines = "".join(
+            f"\n  {name}: {_difference(there.get(name), job.contract.get(name))}" for name in sorted(different)
+        )
+        raise StoreError(
+            f"{place} was made with something else; there, and now:{lines}\nNothing was written. Choose another place "
+            "for the new store, or remove the old one yourself."
+        )
+
+
+def _difference(there: Any, now: Any) -> str:
+    if isinstance(there, dict) and isinstance(now, dict):
+        keys = sorted(key for key in there.keys() | now.keys() if there.get(key) != now.get(key))
+        return ", ".join(f"{key} {there.get(key)!r} → {now.get(key)!r}" for key in keys)
+    return f"{there!r} → {now!r}"
+
+
+def _rows_of(job: Job, shards: NDArray[np.intp]) -> int:
+    return sum(stop - start for start, stop in map(job.layout.shard, shards.tolist()))
+
+
+def _manifest(group: zarr.Group) -> dict[str, Any]:
+    found: Any = group.attrs.get(MANIFEST)
+    return dict(found) if isinstance(found, dict) else {}

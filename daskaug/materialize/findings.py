@@ -1,0 +1,81 @@
+"""What a check of a store comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+
+LISTED = 5
+"""Rows of a shard that are reported one by one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes
+    ----------
+    kind : str
+        ``"manifest"``, ``"structure"``, ``"commit record"``, ``"missing"``, ``"size"``, ``"unreadable"``,
+        ``"content"``, ``"columns"``, ``"statistics"``, ``"pixels"``, ``"masks"`` or ``"source"``.
+    where : str
+        The shard and array, the row of the store, or the row of the source.
+    message : str
+    """
+
+    kind: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What :func:`verify` found; its text says it in words.
+
+    Attributes
+    ----------
+    store : str
+    store_hash : str or None
+        As the manifest says.
+    findings : tuple of Finding
+        What is wrong.
+    not_checked : tuple of str
+        What could not be looked at, and why. That is no fault of the store.
+    rows, shards, objects : int
+        In all.
+    shards_read : int
+        Of these, the ones that were read and compared with their commit records.
+    samples : int
+        Rows that were made again from their keys.
+    """
+
+    store: str
+    store_hash: str | None
+    findings: tuple[Finding, ...]
+    not_checked: tuple[str, ...]
+    rows: int
+    shards: int
+    objects: int
+    shards_read: int
+    samples: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong, as far as it was looked at."""
+        return not self.findings
+
+    def __str__(self) -> str:
+        lines = [
+            f"store        {self.store}, {self.rows:,} images in {self.shards:,} shards, {self.objects:,} objects",
+            f"read         {self.shards_read:,} of {self.shards:,} shards, compared with their commit records",
+            f"recomputed   {self.samples:,} of {self.rows:,} images from their keys, compared pixel by pixel",
+            f"hash         {self.store_hash or 'none, the store is not complete'}",
+        ]
+        lines += [f"not checked  {what}" for what in self.not_checked]
+        lines += [f"WRONG        {finding}" for finding in self.findings]
+        verdict = "nothing is wrong"
+        if self.findings:
+            verdict = f"{len(self.findings):,} finding{'s' if len(self.findings) > 1 else ''}"
+        return "\n".join([*lines, verdict])
