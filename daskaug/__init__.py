@@ -14,17 +14,28 @@ from daskaug._version import __version__
 if TYPE_CHECKING:
     from daskaug import image
     from daskaug.generator import ImageDataGenerator
-    from daskaug.materialize import open_materialized
+    from daskaug.materialize import open_materialized, replay, verify
     from daskaug.sources import open_images
     from daskaug.statistics import Statistics
 
-__all__ = ["ImageDataGenerator", "Statistics", "__version__", "image", "open_images", "open_materialized"]
+__all__ = [
+    "ImageDataGenerator",
+    "Statistics",
+    "__version__",
+    "image",
+    "open_images",
+    "open_materialized",
+    "replay",
+    "verify",
+]
 
 _HOME_OF = {
     "ImageDataGenerator": "daskaug.generator",
     "Statistics": "daskaug.statistics",
     "open_images": "daskaug.sources",
     "open_materialized": "daskaug.materialize",
+    "replay": "daskaug.materialize",
+    "verify": "daskaug.materialize",
 }
 
 

@@ -14,7 +14,7 @@ from daskaug.errors import SourceError
 from daskaug.execution import current_executor, run_ordered
 from daskaug.ingest import ANY_ENDING, BESIDE, ENDINGS, FolderOfImages, Reading, read_table
 from daskaug.iterators import check_files, list_files
-from daskaug.materialize import find_faults, inspect_store
+from daskaug.materialize import find_faults, inspect_store, is_store
 from daskaug.sources import BlockReader, Decoding, ImageFiles, open_images
 
 Progress = Callable[[int, int], None]
@@ -54,7 +54,7 @@ def check(target: str, reading: Reading, progress: Progress | None = None) -> Fi
         Where there is nothing of the kind.
     """
     path = Path(target)
-    if "://" in target or any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+    if is_store(target):
         return _check_store(target, progress)
     if path.is_dir():
         return _check_folder(path, reading, progress)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -27,6 +27,7 @@ from daskaug.execution import current_executor
 from daskaug.generator import ImageDataGenerator
 from daskaug.kernels import images as kernels
 from daskaug.materialize import open_materialized
+from daskaug.pictures.sheet import Band, draw_sheet
 
 TILE = 96
 """Pixels of a side of the photographs' tiles."""
@@ -253,27 +254,18 @@ def contact_sheet(
     seed : int
     """
     chosen = _spread(labels)
-    bands = [_Band("photographs", tiles[chosen])]
-    bands += [_Band(f"copy {copy}", augmented.take(chosen + copy * len(tiles))) for copy in range(COPIES)]
-    bands.append(_Band("digits", digits[:SHEET_COLUMNS]))
+    bands = [Band("photographs", tiles[chosen])]
+    bands += [Band(f"copy {copy}", augmented.take(chosen + copy * len(tiles))) for copy in range(COPIES)]
+    bands.append(Band("digits", digits[:SHEET_COLUMNS]))
     for epoch in range(2):
         lazy = whitener.augment(digits, seed=seed, epoch=epoch, standardize=False)[:SHEET_COLUMNS]
-        bands.append(_Band(f"epoch {epoch}", np.asarray(lazy.compute(scheduler="synchronous"))))
+        bands.append(Band(f"epoch {epoch}", np.asarray(lazy.compute(scheduler="synchronous"))))
     telling, moved = tiles[chosen[-2]], {"theta": 30, "tx": 12, "zx": 1.6, "zy": 1.6}
     for parameters in ({"tx": TILE * 0.4, "ty": TILE * 0.25}, moved):
         modes = [ImageDataGenerator(fill_mode=mode, cval=255 * 0.8) for mode in FILL_MODES]
         shown = [telling, *(mode.apply_transform(telling, parameters) for mode in modes)]
-        bands.append(_Band("fill modes", np.stack(shown), ("original", *FILL_MODES)))
-    return _draw(bands)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Band:
-    """A row of the sheet."""
-
-    title: str
-    images: NDArray[Any]
-    captions: tuple[str, ...] = ()
+        bands.append(Band("fill modes", np.stack(shown), ("original", *FILL_MODES)))
+    return draw_sheet(bands, tile=TILE, columns=SHEET_COLUMNS)
 
 
 def _spread(labels: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -281,22 +273,3 @@ def _spread(labels: NDArray[np.int64]) -> NDArray[np.intp]:
     places = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     middle = [place[len(place) // 2] for place in places]
     return np.sort([*middle, *(place[len(place) // 3] for place in places)][:SHEET_COLUMNS])
-
-
-def _draw(bands: list[_Band]) -> Image.Image:
-    margin, gap, side = 8, 4, 84
-    width = side + SHEET_COLUMNS * (TILE + gap) + margin
-    sheet = Image.new("RGB", (width, 2 * margin + len(bands) * (TILE + gap)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for number, band in enumerate(bands):
-        top = margin + number * (TILE + gap)
-        pen.text((margin, top + TILE // 2 - 6), band.title, fill="black")
-        for column, image in enumerate(band.images):
-            pixels = np.clip(image, 0, 255).astype(np.uint8)
-            picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-            left = side + column * (TILE + gap)
-            sheet.paste(picture.convert("RGB").resize((TILE, TILE), Image.Resampling.NEAREST), (left, top))
-            if band.captions:
-                pen.rectangle((left, top + TILE - 13, left + 56, top + TILE - 1), fill="white")
-                pen.text((left + 3, top + TILE - 13), band.captions[column], fill="black")
-    return sheet

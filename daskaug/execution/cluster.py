@@ -94,6 +94,12 @@ class ClientExecutor:
         return max(1, *map(int, self._client.nthreads().values()), 1)
 
     @property
+    def memory_limit(self) -> int | None:
+        """Bytes that the worker with least of them may use, as far as workers have a limit; asks the scheduler."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return min((int(worker["memory_limit"]) for worker in workers if worker.get("memory_limit")), default=None)
+
+    @property
     def description(self) -> str:
         """For people: what runs the tasks."""
         return f"{self.parallelism} thread(s) on {len(self._client.nthreads())} distributed worker(s)"

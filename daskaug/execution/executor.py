@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from daskaug.execution.bodies import call
+from daskaug.execution.limits import memory_of_machine
 from daskaug.sources.base import BlockReader
 
 READERS = 8
@@ -42,6 +43,10 @@ class Executor(Protocol):
     @property
     def threads_per_process(self) -> int:
         """Tasks that can run at the same time in one process, at most."""
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes that a process that runs tasks may use; None where that is not known."""
 
     @property
     def is_remote(self) -> bool:
@@ -114,6 +119,11 @@ class ThreadsExecutor:
     def description(self) -> str:
         """For people: what runs the tasks."""
         return f"{self.parallelism} thread(s) in this process"
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes that this process may use."""
+        return memory_of_machine()
 
     def close(self) -> None:
         """Give up what has not begun, and wait for the rest."""

@@ -1,0 +1,122 @@
+"""``daskaug materialize``, ``plan`` and ``preview``."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daskaug.cli.making_options import GENERATOR, MAKING, SOURCE, generator_of, storage_options_of, taking
+from daskaug.cli.rates import rates
+from daskaug.cli.running import reported
+from daskaug.cli.sources import open_source
+
+_Source = Annotated[str, typer.Argument(help="Zarr array or group (path or URL), folder of images, or CSV table.")]
+_Store = Annotated[str, typer.Argument(metavar="TARGET", help="Path or URL of the store.")]
+
+
+@taking(GENERATOR, SOURCE, MAKING)
+def materialize(
+    source: _Source,
+    target: _Store,
+    only_plan: Annotated[bool, typer.Option("--plan", help="Only say what it would take; write nothing.")] = False,
+    **given: Any,
+) -> None:
+    """Write augmented copies of images to a Zarr store; run again, it finishes what was interrupted."""
+    with reported("materialize"), _told_warnings(), cluster(given["scheduler"]):
+        generator, x, options = _prepared(source, target, given)
+        if only_plan:
+            typer.echo(generator.plan_materialize(x, target, **options))
+            return
+        from daskaug.materialize import rows_there
+
+        row_nbytes = _row_nbytes(x, generator, options)
+        before = 0 if options.get("append") else rows_there(target, storage_options=options.get("storage_options"))
+        try:
+            with rates("materialize", row_nbytes, before) as progress:
+                report = generator.materialize(x, target, progress=progress, **options)
+        except KeyboardInterrupt as interruption:
+            notes = " ".join(getattr(interruption, "__notes__", ()))
+            typer.echo(f"daskaug materialize: interrupted. {notes} Run the same command again to finish it.", err=True)
+            raise typer.Exit(130) from None
+    speed = report.rows_written / max(report.seconds, 1e-9)
+    written = "all there already" if not report.rows_written else f"{report.rows_written:,} written"
+    typer.echo(
+        f"{report.rows:,} images ({report.nbytes / 1e6:,.1f} MB), {written} in {report.seconds:,.1f} s: "
+        f"{speed:,.0f} images/s\nstore  {report.store}\nhash   {report.store_hash}"
+    )
+
+
+@taking(GENERATOR, SOURCE, MAKING)
+def plan(source: _Source, target: _Store, **given: Any) -> None:
+    """Say what `materialize` with the same arguments would take; a few blocks are tried, nothing is written."""
+    with reported("plan"), _told_warnings(), cluster(given["scheduler"]):
+        generator, x, options = _prepared(source, target, given)
+        planned = generator.plan_materialize(x, target, **options)
+        typer.echo(planned)
+        planned.check()
+
+
+@taking(GENERATOR, SOURCE)
+def preview(
+    source: _Source,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture file to write.")] = Path("preview.png"),
+    images: Annotated[int, typer.Option("--images", min=1, help="Images to show.")] = 6,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Augmented copies of each.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+    **given: Any,
+) -> None:
+    """Draw a sheet of images and what augmenting makes of them."""
+    from daskaug.cli.previewing import sheet
+
+    with reported("preview"), _told_warnings():
+        generator = generator_of(given | {"statistics": None})
+        x, _ = open_source(source, given)
+        sheet(generator, x, images, draws, seed).save(out)
+    typer.echo(f"picture  {out}")
+
+
+def _prepared(source: str, target: str, given: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """The generator, the images, and the arguments of ``materialize`` that were given."""
+    generator = generator_of(given)
+    x, y = open_source(source, given)
+    options = {name: given[name] for name in MAKING if name != "scheduler" and given[name] is not None}
+    if y is not None:
+        options["y"] = y
+    if "://" in target and (found := storage_options_of(given)) is not None:
+        options["storage_options"] = found
+    return generator, x, options
+
+
+def _row_nbytes(x: Any, generator: Any, options: dict[str, Any]) -> int:
+    """Decoded bytes of a stored image."""
+    import numpy as np
+
+    source = getattr(x, "source", x)
+    stored = options.get("dtype") or (generator.dtype if options.get("standardize") else source.dtype)
+    itemsize: int = np.dtype(stored).itemsize
+    return int(np.prod(source.shape[1:])) * itemsize
+
+
+@contextlib.contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """The workers of a scheduler, for as long as the command runs."""
+    if address is None:
+        yield
+        return
+    from daskaug.execution.connecting import connected
+
+    with connected(address):
+        yield
+
+
+@contextlib.contextmanager
+def _told_warnings() -> Iterator[None]:
+    """Warnings as a line each, without the code that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+        yield
