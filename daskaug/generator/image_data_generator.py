@@ -16,7 +16,7 @@ from daskaug.generator.fits import Fits
 from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
-    from daskaug.materialize import Report, StoreLike
+    from daskaug.materialize import Job, MaterializePlan, Report, StoreLike
 
 
 class ImageDataGenerator(Fits):
@@ -274,8 +274,85 @@ class ImageDataGenerator(Fits):
         ConfigError
             For options that do not go together.
         """
+        from daskaug.materialize import materialize
+
+        job = self._job(
+            x,
+            y=y,
+            sample_weight=sample_weight,
+            masks=masks,
+            mask_order=mask_order,
+            mask_cval=mask_cval,
+            ids=ids,
+            epochs=epochs,
+            seed=seed,
+            standardize=standardize,
+            dtype=dtype,
+            balance=balance,
+            layout_for=layout_for,
+            chunk_rows=chunk_rows,
+            shard_rows=shard_rows,
+        )
+        return materialize(
+            job,
+            store,
+            codec=codec,
+            storage_options=storage_options,
+            append=append,
+            recheck=recheck,
+            progress=progress,
+        )
+
+    def plan_materialize(self, x: Any, store: StoreLike, **options: Any) -> MaterializePlan:
+        """What :meth:`materialize` would take: shards, bytes, disk, memory and time. Nothing is written.
+
+        A few blocks are read, augmented and encoded, to know time and bytes.
+
+        Parameters
+        ----------
+        x, store, **options
+            As for :meth:`materialize`.
+
+        Returns
+        -------
+        MaterializePlan
+            Its text says it in words; its method ``check()`` raises StoreError for what cannot fit.
+
+        Raises
+        ------
+        StoreError, ConfigError, SourceError
+            For what :meth:`materialize` would refuse.
+        """
+        from daskaug.materialize import plan
+
+        for_writing = {"codec": None, "storage_options": None}
+        how = {name: options.pop(name, default) for name, default in for_writing.items()}
+        for name in ("append", "recheck", "progress"):
+            options.pop(name, None)
+        return plan(self._job(x, **options), store, **how)
+
+    def _job(
+        self,
+        x: Any,
+        *,
+        y: Any = None,
+        sample_weight: Any = None,
+        masks: Any = None,
+        mask_order: int = 0,
+        mask_cval: float = 0.0,
+        ids: ArrayLike | None = None,
+        epochs: int = 1,
+        seed: int = 0,
+        standardize: bool = False,
+        dtype: Any = None,
+        balance: bool = False,
+        layout_for: str = "streaming",
+        chunk_rows: int | None = None,
+        shard_rows: int | None = None,
+    ) -> Job:
+        """What is to be materialised, checked."""
         from daskaug.iterators import Masks, open_input
-        from daskaug.materialize import Cut, Job, materialize
+        from daskaug.materialize import Cut, Job
 
         source, columns = open_input(x, y, sample_weight, ids)
         seed = seeding.check_seed(seed)
@@ -288,7 +365,7 @@ class ImageDataGenerator(Fits):
                 )
         changes = {"dtype": dtype} if standardize else {"dtype": dtype} | self.config.without_standardizing()
         transform = self.block_transform(seed=seed, standardize=standardize, config=self.config.replace(**changes))
-        job = Job(
+        return Job(
             source=source,
             columns=columns,
             transform=transform,
@@ -298,15 +375,6 @@ class ImageDataGenerator(Fits):
             masks=Masks.of(_masks_of(x, masks), source, self.config, mask_order, mask_cval),
             cut=Cut(layout_for, chunk_rows, shard_rows),
             balance=bool(balance),
-        )
-        return materialize(
-            job,
-            store,
-            codec=codec,
-            storage_options=storage_options,
-            append=append,
-            recheck=recheck,
-            progress=progress,
         )
 
 

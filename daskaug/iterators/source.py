@@ -214,6 +214,10 @@ class SourceIterator(BatchIterator):
         """Where the images of some rows lie in the source, in an epoch."""
         return rows
 
+    def _entries(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        """Which entries of the columns belong to some rows, in an epoch."""
+        return rows
+
     def _submit(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         if self._hands_out_own:
             return super()._submit(rows, epoch)
@@ -224,7 +228,7 @@ class SourceIterator(BatchIterator):
         read = self._rows_read(rows, epoch)
         readers = [self._supply(source, executor).reader(read) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
-        task, about = self._task, (self.columns.ids[rows], epoch)
+        task, about = self._task, (self.columns.ids[self._entries(rows, epoch)], epoch)
         if not executor.is_remote or self._boundary.place_of_next(self._wanted) == "workers":
             return executor.submit(task, reader, about, "daskaug-flow")
         fetched = executor.submit(as_loaded, reader, (), "daskaug-fetch")
@@ -266,10 +270,11 @@ class SourceIterator(BatchIterator):
 
     def _made_up(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         images, masks = made if self._masks else (made, None)
+        entries = self._entries(rows, epoch)
         if self._saver is not None:
-            numbers = seeding.file_numbers(self.seed_used, epoch, self.columns.ids[rows], self.file_numbers_below)
+            numbers = seeding.file_numbers(self.seed_used, epoch, self.columns.ids[entries], self.file_numbers_below)
             self._saver.save(images, rows - self._rows[0], numbers)
-        return self._pack(images, rows, masks)
+        return self._pack(images, entries, masks)
 
     def _pack(self, images: NDArray[Any], rows: NDArray[np.int64], masks: NDArray[Any] | None) -> Any:
         """The batch in the form that is handed out."""

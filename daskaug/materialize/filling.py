@@ -99,7 +99,7 @@ class Filling:
         began, job, layout = time.perf_counter(), self.job, self.job.layout
         self._check_plan()
         with self._explaining(layout.rows):
-            group = self._open_or_create()
+            group = self.open_or_create()
             found = look(group, job.arrays, layout)
             check_source(group, found, layout, job.source, job.first_row)
             if self.recheck:
@@ -131,7 +131,7 @@ class Filling:
         }
         check_owners(layout.rows, map(layout.shard, range(layout.shards)), arrays)
 
-    def _open_or_create(self) -> zarr.Group:
+    def open_or_create(self) -> zarr.Group:
         """The group to write into: a fresh one, or one that an earlier run of the same work left."""
         job, place = self.job, self.place
         try:
@@ -349,7 +349,8 @@ class Filling:
                 "way that sizes do not show. Call again with recheck=True."
             ) from error
         manifest = _manifest(group)
-        store_hash = store_digest(job.contract, digests)
+        # The stored contract, which the hash must fit: options may be written otherwise now, as 25.0 for 25.
+        store_hash = store_digest(manifest["contract"], digests)
         manifest["source"] = manifest["source"] | {"content": content.digest, "rows_hashed": content.rows}
         group.attrs[MANIFEST] = manifest | {"complete": True, "store_hash": store_hash}
         return store_hash

@@ -28,6 +28,7 @@ from daskaug.materialize.layout import (
 from daskaug.materialize.persistence import PersistentReader
 from daskaug.materialize.place import Place
 from daskaug.materialize.shard_task import WriteShard
+from daskaug.overrides import PerImageTransform
 from daskaug.seeding import SEEDING_VERSION
 from daskaug.sources import BlockReader, Source, join_readers
 from daskaug.sources.fingerprint import content_digest, sample_digest
@@ -186,6 +187,8 @@ class Job:
                 "cval": self.masks.cval,
                 "source_sample": sample_digest(self.masks.source),
             }
+        if isinstance(self.transform, PerImageTransform):
+            contract["overridden"] = list(self.transform.overridden)
         if isinstance(self.copies, Balanced):
             contract["balance"] = self.copies.facts
         if self.first_row:

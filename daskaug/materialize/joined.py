@@ -46,6 +46,16 @@ class JoinedSource(Source):
         self.locator = first.locator
 
     @property
+    def is_far(self) -> bool:
+        """See :class:`Source`."""
+        return any(source.is_far for source in self._sources)
+
+    @property
+    def is_here(self) -> bool:
+        """See :class:`Source`."""
+        return any(source.is_here for source in self._sources)
+
+    @property
     def decoded_rows(self) -> int:
         """See :class:`Source`."""
         return max(source.decoded_rows for source in self._sources)
@@ -102,6 +112,16 @@ class SomeRows(Source):
         self.shape = (last - first, height, width, channels)
         self.dtype, self.natural_rows, self.locator = source.dtype, source.natural_rows, source.locator
         self.random_access, self.is_quick = source.random_access, source.is_quick
+
+    @property
+    def is_far(self) -> bool:
+        """See :class:`Source`."""
+        return self._source.is_far
+
+    @property
+    def is_here(self) -> bool:
+        """See :class:`Source`."""
+        return self._source.is_here
 
     @property
     def decoded_rows(self) -> int:

@@ -349,7 +349,7 @@ def _calibrate(job: Job, codec: Any, executor: Executor) -> Calibration:
     count = small.layout.shards
     numbers = np.unique(np.linspace(0, count - 1, min(count, 1 + BLOCKS_PER_THREAD * threads.parallelism)).astype(int))
     place = Place.of(MemoryStore())
-    group = Filling(small, place, codec)._open_or_create()
+    group = Filling(small, place, codec).open_or_create()
     run = functools.partial(run_ordered, threads, _Trial(small.task(place)), name="daskaug-calibrate")
     list(run(small.inputs(numbers[:1])))  # compiles, and opens what is to be opened
     measured = numbers[1:] if len(numbers) > 1 else numbers

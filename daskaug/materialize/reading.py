@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import IncompleteStoreError, NotFittedError, StoreError
-from daskaug.execution import Pending, current_executor
 from daskaug.iterators import BatchIterator, Columns, Masks, SourceIterator
 from daskaug.materialize.joined import JoinedSource
 from daskaug.materialize.layout import (
@@ -29,7 +29,7 @@ from daskaug.materialize.layout import (
 )
 from daskaug.materialize.place import Place, StoreLike
 from daskaug.planning.order import Shuffle
-from daskaug.sources import Source, join_readers, open_images
+from daskaug.sources import Source, open_images
 from daskaug.statistics.whitening.plan import STORED_NBYTES
 from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
 from daskaug.statistics.whitening.stored import StoredDirections
@@ -74,17 +74,8 @@ class MaterializedIterator(SourceIterator):
         earlier = self._starts[part] * (self._copies - 1)
         return np.asarray(rows + earlier + self._sizes[part] * (epoch % self._copies))
 
-    def _submit_rows(self, rows: NDArray[np.int64], epoch: int) -> Pending:
-        if not self._by_epoch:
-            return super()._submit_rows(rows, epoch)
-        read = self._rows_read(rows, epoch)
-        executor = current_executor()
-        readers = [self._reader(source, read, executor.is_remote) for source in self._sources]
-        reader = readers[0] if self._masks is None else join_readers(readers)
-        return executor.submit(self._task, reader, (self.columns.ids[read], epoch), "daskaug-flow")
-
-    def _made_up(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
-        return super()._made_up(made, self._rows_read(rows, epoch) if self._by_epoch else rows, epoch)
+    def _entries(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        return self._rows_read(rows, epoch) if self._by_epoch else rows
 
     def _take_seed(self, seed: int) -> None:
         BatchIterator._take_seed(self, seed)  # of the order alone: the pixels are made already
@@ -175,6 +166,10 @@ class MaterializedStore:
         shard: tuple[int, int] | None = None,
         drop_last: bool = False,
         with_ids: bool = False,
+        cache: str | Path | None = None,
+        cache_nbytes: int | None = None,
+        memory_budget: int | None = None,
+        transform_on: str | None = None,
     ) -> MaterializedIterator:
         """Batches for training; images are standardised with the stored statistics unless they already are.
 
@@ -189,7 +184,7 @@ class MaterializedStore:
             To standardise with, in place of the stored ones.
         preprocessing_function : callable, optional
             The generator's, where it cannot be imported by its name.
-        shard, drop_last, with_ids
+        shard, drop_last, with_ids, cache, cache_nbytes, memory_budget, transform_on
             As in :meth:`daskaug.ImageDataGenerator.flow`.
 
         Returns
@@ -240,6 +235,10 @@ class MaterializedStore:
             shard=shard,
             drop_last=drop_last,
             with_ids=with_ids,
+            cache=cache,
+            cache_nbytes=cache_nbytes,
+            memory_budget=memory_budget,
+            transform_on=transform_on,
         )
 
     def _column(self, name: str) -> NDArray[Any] | None:

@@ -11,6 +11,7 @@ from daskaug.materialize.appending import append as append_rows
 from daskaug.materialize.filling import Filling, Report
 from daskaug.materialize.job import Job
 from daskaug.materialize.place import Place, StoreLike
+from daskaug.materialize.planning import refuse_misfit
 
 __all__ = ["Job", "Report", "materialize"]
 
@@ -54,4 +55,7 @@ def materialize(
             "see it. Choose a place that all workers see, or close the client."
         )
     filling = Filling(job, place, codec, recheck, progress)
-    return append_rows(filling) if append else filling.run()
+    if append:
+        return append_rows(filling)
+    refuse_misfit(job, place, codec=codec)
+    return filling.run()
