@@ -209,8 +209,8 @@ class Resumable:
             epoch, done = self.epoch, self.batch_index if batches is None else batches
             if batches is None and self._served:
                 raise ConfigError(
-                    f"{len(self._served)} batches of this epoch were asked for by number, perhaps ahead of time, so that it "
-                    "is not known which of them were used. Pass state_dict(batches=number of those that were)."
+                    f"{len(self._served)} batches of this epoch were asked for by number, perhaps ahead of time, so "
+                    "that it is not known which of them were used. Pass state_dict(batches=number of those that were)."
                 )
             steps = self._steps(epoch)
             if not is_count(done) or done > steps.count:
