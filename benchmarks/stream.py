@@ -3,12 +3,15 @@
     python -m benchmarks.stream [--images 12288] [--epochs 3]
 
 The ideal is what the cores could do if reading and transforming, each measured alone with a warm cache, were all that
-had to be done: cores ÷ Σ core-seconds per image. Each measurement is a process of its own.
+had to be done: cores ÷ Σ core-seconds per image. Each measurement is a process of its own. Cores that share caches and
+memory are slower together than alone; so the stages are also measured on every core at the same time, which tells what
+the pipeline loses from what the machine does.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -119,6 +122,19 @@ def measured(kind: str, store: Path, epochs: int, *, cores: int) -> dict[str, An
     return answer
 
 
+def at_the_same_time(kind: str, store: Path, cores: list[int]) -> float:
+    """Core-seconds per image of a stage that runs on each of the cores, in processes of their own."""
+    command = [sys.executable, "-m", "benchmarks.stream", "--measure", kind, str(store), "0"]
+    running = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, preexec_fn=functools.partial(os.sched_setaffinity, 0, {core})
+        )
+        for core in cores
+    ]
+    answers = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]
+    return float(np.mean([answer["seconds"] for answer in answers]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=12288, help="more than the cache holds")
@@ -130,22 +146,29 @@ def main() -> None:
         kind, store, epochs = options.measure
         print(json.dumps(KINDS[kind](Path(store), int(epochs))))
         return
-    cores = len(os.sched_getaffinity(0))
+    used = sorted(os.sched_getaffinity(0))
+    cores = len(used)
     for codec in CODECS:
         store = store_with(codec, options.images)
-        shares = []
+        shares, shares_together = [], []
         for _ in range(options.repeat):
             read, transform = (measured(kind, store, 0, cores=1)["seconds"] for kind in ("read", "transform"))
             found = measured("stream", store, options.epochs, cores=cores)
             ideal, rate = cores / (read + transform), float(np.median(found["rates"]))
+            together = cores / sum(at_the_same_time(kind, store, used) for kind in ("read", "transform"))
             shares.append(rate / ideal)
+            shares_together.append(rate / together)
             print(
                 f"{codec}: read {read * 1e3:.3f} ms, transform {transform * 1e3:.3f} ms, ideal {ideal:,.0f} images/s, "
-                f"streamed {rate:,.0f} ({rate / ideal:.2f}); first batch {found['first']:.2f} s; peak "
+                f"streamed {rate:,.0f} ({rate / ideal:.2f}, and {rate / together:.2f} of {together:,.0f} with all "
+                f"cores at it); first batch {found['first']:.2f} s; peak "
                 f"{found['before']:,} MB before, then {', '.join(f'{peak:,}' for peak in found['peaks'])} MB"
             )
         print(found["plan"])
-        print(f"{codec}: {np.median(shares):.2f} of the ideal, median of {len(shares)}")
+        print(
+            f"{codec}: {np.median(shares):.2f} of the ideal, {np.median(shares_together):.2f} with all cores at it, "
+            f"medians of {len(shares)}"
+        )
 
 
 if __name__ == "__main__":
