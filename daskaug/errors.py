@@ -32,3 +32,7 @@ class StoreError(DaskaugError, RuntimeError):
 
 class IncompleteStoreError(StoreError):
     """A materialised store was opened before all of it was written."""
+
+
+class LostClusterError(DaskaugError, ConnectionError):
+    """The cluster that tasks were running on cannot be reached any more, or has dropped them."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import functools
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import distributed
+from distributed.comm.core import CommClosedError
 from distributed.protocol import pickle
 
+from daskaug.errors import LostClusterError
 from daskaug.execution import graph
 from daskaug.execution.bodies import as_loaded, call, call_on_parts
 from daskaug.sources.base import BlockReader
@@ -50,16 +54,45 @@ class ClientPending:
         return bool(self._client.status != "running")
 
     def result(self) -> Any:
-        """Wait for it; raises what the task raised. It travels here once."""
+        """Wait for it; raises what the task raised. It travels here once.
+
+        Raises
+        ------
+        LostClusterError
+            Where the scheduler has gone, or somebody has cancelled the task.
+        """
         if not self._is_here:
-            self._made, self._is_here = self._future.result(), True
+            self._made, self._is_here = _result_of(self._future), True
         return self._made
+
+    def take(self) -> Any:
+        """See :meth:`daskaug.execution.Pending.take`."""
+        made = self._made if self._is_here else _result_of(self._future)
+        self._made, self._is_here = None, False
+        self.cancel()
+        return made
+
+    def when_done(self, function: Callable[[], None]) -> None:
+        """See :meth:`daskaug.execution.Pending.when_done`."""
+        self._future.add_done_callback(lambda _: function())
 
     def cancel(self) -> bool:
         """Let go of it. The scheduler drops a task that nobody holds; unlike cancelling, that needs no answer."""
         if not self.is_lost:
             self._future.release()
         return True
+
+
+def _result_of(future: Any) -> Any:
+    """What a future comes to; see :meth:`ClientPending.result`."""
+    try:
+        return future.result()
+    except (distributed.CancelledError, CommClosedError) as error:
+        told = " ".join(str(error).split())
+        raise LostClusterError(
+            f"The dask cluster has lost the tasks that it was given ({told}). Look whether its scheduler still runs, "
+            "and connect to it, or to another one, with a new distributed.Client."
+        ) from error
 
 
 class _OnCluster:
@@ -118,7 +151,8 @@ class ClientExecutor:
             return self._pending(call_on_parts, shared, reader.assembly(), blocks, args, options)
         carried: Any = reader
         if reader.carried_nbytes > LARGE:
-            carried = self._client.scatter(reader, hash=False)
+            with contextlib.suppress(CommClosedError):  # a worker has just died: then by way of the scheduler
+                carried = self._client.scatter(reader, hash=False)
         return self._pending(call, shared, carried, args, options)
 
     def run_graph(
@@ -127,12 +161,13 @@ class ClientExecutor:
         """See :meth:`daskaug.execution.Executor.run_graph`."""
         futures = self._client.compute(graph.values(self._function(function), tasks, name))
         while futures:
-            yield futures.pop(0).result()
+            yield _result_of(futures.pop(0))
 
-    def _begin_part(self, part: Any) -> Any:
-        if isinstance(part, SharedBlock):
-            return self._client.submit(call, as_loaded, part.reader, (), key=part.key)
-        return self._client.compute(part)
+    def _is_usable(self, future: Any) -> bool:
+        return future.client is self._client and future.status not in ("cancelled", "lost", "error")
+
+    def _begin_reading(self, reader: BlockReader, key: str) -> Any:
+        return self._client.submit(call, as_loaded, reader, (), key=key)
 
     def prepare(self, parts: list[Any]) -> None:
         """See :meth:`daskaug.execution.Executor.prepare`."""
@@ -154,10 +189,12 @@ class ClientExecutor:
 
     def _part(self, part: Any) -> Any:
         """The future of a block; the last ones are held, since several tasks look at the same block."""
+        if isinstance(part, SharedBlock):
+            return part.held.future(part, self._is_usable, functools.partial(self._begin_reading, part.reader))
         held = self._shared.parts
         future = held.pop(part.key, None)
-        if future is None or future.status in ("cancelled", "lost", "error"):
-            future = self._begin_part(part)
+        if future is None or not self._is_usable(future):
+            future = self._client.compute(part)
         held[part.key] = future
         while len(held) > self._shared.held:
             held.popitem(last=False)

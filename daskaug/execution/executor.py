@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import collections
+import contextlib
 import itertools
 import os
 import threading
@@ -27,7 +28,19 @@ class Pending(Protocol):
         """Whether it can never be had, because what computes it has been shut down."""
 
     def result(self) -> Any:
-        """Wait for it; raises what the task raised."""
+        """Wait for it; raises what the task raised.
+
+        Raises
+        ------
+        LostClusterError
+            Where the scheduler has gone.
+        """
+
+    def take(self) -> Any:
+        """Wait for it as :meth:`result` does, and keep nothing of it."""
+
+    def when_done(self, function: Callable[[], None]) -> None:
+        """Call a function that is quick, on some thread, once there is a result or an error."""
 
     def cancel(self) -> bool:
         """Give it up, if it has not begun; whether that was so."""
@@ -91,6 +104,14 @@ class ThreadPending:
     def result(self) -> Any:
         """Wait for it; raises what the task raised."""
         return self._future.result()
+
+    def take(self) -> Any:
+        """See :meth:`Pending.take`."""
+        return self._future.result()
+
+    def when_done(self, function: Callable[[], None]) -> None:
+        """See :meth:`Pending.when_done`."""
+        self._future.add_done_callback(lambda _: function())
 
     def cancel(self) -> bool:
         """Give it up, if it has not begun; whether that was so."""
@@ -184,6 +205,7 @@ def run_ordered(
     *,
     name: str,
     window: int | None = None,
+    settles: bool = False,
 ) -> Generator[Any, None, None]:
     """Run tasks side by side and yield their results in the order of the tasks.
 
@@ -202,6 +224,9 @@ def run_ordered(
         Of the tasks in the dashboard.
     window : int, optional
         Twice the executor's parallelism by default.
+    settles : bool
+        After an error, or where the consumer breaks off, wait for the tasks that run on threads of this process: then
+        nothing of theirs is changed any more. Not for a generator that may be dropped unclosed, in one of them perhaps.
     """
     tasks = iter(tasks)
     first = next(tasks, None)
@@ -223,5 +248,7 @@ def run_ordered(
         while pending:
             yield pending.popleft().result()
     finally:
-        for left in pending:
-            left.cancel()
+        under_way = [left for left in pending if not left.cancel()]
+        for left in under_way if settles else ():
+            with contextlib.suppress(Exception):  # the first error is the one to be told
+                left.result()

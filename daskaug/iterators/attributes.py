@@ -26,6 +26,16 @@ class AssignedAttributes:
     _total_batches_seen: int
     _replay: KerasReplay | None
     _orders: dict[int, Any]
+    _rest: tuple[int, Any] | None
+
+    @property
+    def _has_random_access(self) -> bool:
+        """Whether samples cost the same in any order."""
+        return True
+
+    def close(self) -> None:
+        """See :class:`daskaug.iterators.BatchIterator`."""
+        raise NotImplementedError
 
     def _usable_lock(self) -> threading.RLock:
         raise NotImplementedError
@@ -53,17 +63,22 @@ class AssignedAttributes:
 
     @property
     def shuffle(self) -> bool:
-        """Whether an epoch is shuffled; assigning goes back to the beginning of the epoch."""
+        """Whether an epoch is shuffled; assigning goes back to the beginning of the epoch.
+
+        True is ``"global"`` in memory and ``"block"`` for chunks, as in ``flow``.
+        """
         return self.shuffling.kind != "none"
 
     @shuffle.setter
     def shuffle(self, value: bool | str) -> None:
         if value is True and self.shuffle:
             return
-        shuffling = Shuffle.of(value, random_access=True, unit=self.shuffling.unit, mix=self.shuffling.mix)
+        unit, mix = self.shuffling.unit, self.shuffling.mix
+        shuffling = Shuffle.of(value, random_access=self._has_random_access, unit=unit, mix=mix)
         with self._usable_lock():
+            self.close()
             self.shuffling = shuffling
-            self._orders = {}
+            self._orders, self._rest = {}, None
             if self._replay is not None:
                 self._replay.shuffle, self._replay.index_array = self.shuffle, None
             self._go_to(self.epoch, 0)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from daskaug import seeding
-from daskaug.errors import ConfigError, DaskaugError
+from daskaug.errors import ConfigError, DaskaugError, LostClusterError
 from daskaug.execution import Executor, Pending, current_executor
 from daskaug.iterators.attributes import AssignedAttributes, check_batch_size
 from daskaug.iterators.meter import Meter
@@ -255,9 +255,9 @@ class BatchIterator(AssignedAttributes, Resumable):
             self._served.clear()
         try:
             return len(batch.rows), self._finish(place, batch)
-        except DaskaugError:
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, DaskaugError) and not isinstance(error, LostClusterError):
+                raise
             with self.lock:
                 if (self.epoch, self.batch_index) == self._after(place):
                     self.total_batches_seen -= 1
@@ -277,7 +277,7 @@ class BatchIterator(AssignedAttributes, Resumable):
             if self._replay is not None:
                 self._replay.on_epoch_end()
             elif len(self._served) >= len(self):
-                self._go_to(self.epoch + 1, 0)
+                self._continue_at(self.epoch + 1)
 
     def reset(self) -> None:
         """Go to the beginning of an epoch: of the next one, if batches of this one were taken with ``next()``.
@@ -285,7 +285,7 @@ class BatchIterator(AssignedAttributes, Resumable):
         Keras draws a new order then, too.
         """
         with self._usable_lock():
-            self._go_to(self.epoch + (self.batch_index > 0 and self._replay is None), 0)
+            self._continue_at(self.epoch + (self.batch_index > 0 and self._replay is None))
 
     @property
     def index_array(self) -> NDArray[np.int64]:
@@ -330,7 +330,7 @@ class BatchIterator(AssignedAttributes, Resumable):
 
     def _batches_of(self, epoch: int) -> Iterator[Any]:
         with self._usable_lock():
-            self._go_to(epoch, 0)
+            self._continue_at(epoch)
         for _ in range(len(self)):
             yield next(self)
 
@@ -376,7 +376,10 @@ class BatchIterator(AssignedAttributes, Resumable):
 
     def _batches_ahead(self, executor: Executor) -> int:
         """Batches that are under way or wait for the consumer: enough for all threads, within the bytes for it."""
-        fitting = 1 + self._ahead_nbytes // (self.batch_size * self._sample_nbytes)
+        return self._ahead_within(self._ahead_nbytes, executor)
+
+    def _ahead_within(self, nbytes: int, executor: Executor) -> int:
+        fitting = 1 + nbytes // (self.batch_size * self._sample_nbytes)
         return min((executor.parallelism + 1) * self._batches_per_task, fitting)
 
     def _start(self, place: Place, count: int) -> None:
@@ -447,7 +450,16 @@ class BatchIterator(AssignedAttributes, Resumable):
         """Whether a subclass does, as Keras lets it."""
         return type(self)._set_index_array is not BatchIterator._set_index_array
 
+    def _continue_at(self, epoch: int) -> None:
+        """Go to the beginning of an epoch; what was computed ahead for it, when the last one ended, is kept."""
+        ahead = self._ahead.copy() if next(iter(self._ahead), None) == (epoch, 0) else {}
+        if ahead:
+            self._ahead.clear()
+        self._go_to(epoch, 0)
+        self._ahead.update(ahead)
+
     def _go_to(self, epoch: int, batch_index: int) -> None:
+        """Go to a batch, and forget what was computed ahead: it may be another one now."""
         cancel_all(self._ahead)
         self.epoch, self.batch_index, self._served, self._last_indexed = epoch, batch_index, set(), -1
 

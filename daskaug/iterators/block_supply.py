@@ -60,7 +60,7 @@ class BlockNeeds:
         """For a source and how it is shuffled."""
         unit, n = shuffle.unit, source.shape[0]
         largest_wanted = FAR_BLOCK_NBYTES if source.is_far else NEAR_BLOCK_NBYTES
-        plan = source.plan(0, n, target_nbytes=min(unit * source.row_nbytes, largest_wanted))
+        plan = source.plan_reads(min(unit * source.row_nbytes, largest_wanted))
         starts = np.array([block.start for block in plan], np.int64)
         stops = np.append(starts[1:], n)[: len(starts)]
         largest = int((stops - starts).max(initial=0))
@@ -148,8 +148,10 @@ class SharedSupply(Supply):
     """Blocks that a cluster's workers read once and hand to each other, or that a graph computes there."""
 
     def __init__(self, source: Source, needs: BlockNeeds) -> None:
-        self._shared = source if is_graph(source) else SharedBlocks(source, needs.layout)
-        self.ahead = needs.reading_ahead()
+        self._shared: Source | SharedBlocks = source
+        if not is_graph(source):
+            self._shared = SharedBlocks(source, needs.layout, needs.nbytes)
+            self.ahead = needs.reading_ahead()
 
     def reader(self, rows: NDArray[np.int64]) -> BlockReader:
         """See :meth:`Supply.reader`."""
@@ -158,6 +160,11 @@ class SharedSupply(Supply):
     def read_ahead(self, rows: NDArray[np.int64], executor: Executor) -> None:
         """See :meth:`Supply.read_ahead`."""
         executor.prepare(self.reader(rows).parts() or [])
+
+    def stop(self) -> None:
+        """See :meth:`Supply.stop`."""
+        if isinstance(self._shared, SharedBlocks):
+            self._shared.stop()
 
 
 def is_graph(source: Source) -> bool:

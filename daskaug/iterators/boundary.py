@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from daskaug.errors import ConfigError
@@ -13,7 +17,7 @@ from daskaug.sources import BlockReader
 PLACES = ("workers", "consumer")
 
 TRIAL_BATCHES = 8
-"""Batches of each trial that are timed, at least; as many before them are not, while the other way's are under way."""
+"""Batches of each trial that are timed, at least."""
 
 MARGIN = 1.1
 """The consumer has work of its own: it transforms only if that is faster by this factor."""
@@ -55,39 +59,47 @@ class Boundary:
     def __init__(self, wanted: str | None) -> None:
         self.choice = wanted
         self.seconds: dict[str, float] = {}
-        self._submitted = self._handed_out = 0
-        self._length = 0
-        self._began = 0.0
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._handed_out = dict.fromkeys(PLACES, 0)
+        self._last = 0.0
+        self._timed = dict.fromkeys(PLACES, 0.0)
 
-    def place_of_next(self, under_way: int) -> str:
-        """Where the next batch that is submitted is to be transformed; batches are handed out in the same order.
+    def place_of_next(self, under_way: Callable[[], int]) -> str:
+        """Where the batches of the next task are to be transformed.
 
         Parameters
         ----------
-        under_way : int
-            Batches that are submitted before the first of them is handed out.
+        under_way : callable
+            Batches that are submitted before the first of them is handed out; asked once.
         """
         if self.choice is not None:
             return self.choice
-        self._length = self._length or 2 * max(TRIAL_BATCHES, under_way)
-        number = self._submitted
-        self._submitted += 1
-        return PLACES[min(number // self._length, 1)]
+        self._under_way = self._under_way or max(1, under_way())
+        return "workers" if self._handed_out["workers"] < self._length else "consumer"
 
-    def handed_out(self) -> None:
-        """A batch reaches the consumer."""
-        if self.choice is not None or not self._length:
+    def handed_out(self, place: str) -> None:
+        """A batch that was transformed at `place` reaches the consumer."""
+        if self.choice is not None:
             return
-        trial, number = divmod(self._handed_out, self._length)
-        self._handed_out += 1
-        if number == self._length // 2:
-            self._began = time.perf_counter()
-        if number == self._length - 1:
-            timed = self._length - 1 - self._length // 2
-            self.seconds[PLACES[trial]] = (time.perf_counter() - self._began) / timed
-            if trial == 1:
+        with self._lock:
+            now = time.perf_counter()
+            self._handed_out[place] += 1
+            number = self._handed_out[place]
+            # The first ones come while batches of the other way are under way.
+            if self._under_way < number <= self._length:
+                self._timed[place] += now - self._last
+            self._last = now
+            if number == self._length:
+                self.seconds[place] = self._timed[place] / (self._length - self._under_way)
+            if len(self.seconds) == len(PLACES):
                 is_faster = self.seconds["consumer"] * MARGIN < self.seconds["workers"]
                 self.choice = "consumer" if is_faster else "workers"
+
+    @property
+    def _length(self) -> int:
+        """Batches of a trial."""
+        return self._under_way + max(TRIAL_BATCHES, self._under_way)
 
     def __str__(self) -> str:
         if self.choice is None:
@@ -99,14 +111,14 @@ class Boundary:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fetched(BlockReader):
-    """Raw images that a worker reads and this process works on."""
+    """Raw images that a worker has read and this process works on."""
 
     pending: Pending
     reader: BlockReader
 
     def load(self) -> Any:
         """See :meth:`BlockReader.load`."""
-        return self.pending.result()
+        return self.pending.take()
 
     def __repr__(self) -> str:
         return repr(self.reader)
@@ -115,16 +127,20 @@ class Fetched(BlockReader):
 class MadeHere:
     """A batch that is transformed here from what a worker reads.
 
+    No thread waits for the worker, which may never answer.
+
     Parameters
     ----------
     fetched : Pending
         The raw images.
-    made : Pending
-        The batch; waits for `fetched`.
+    begin : callable
+        Starts making the batch, once they are there.
     """
 
-    def __init__(self, fetched: Pending, made: Pending) -> None:
-        self._fetched, self._made = fetched, made
+    def __init__(self, fetched: Pending, begin: Callable[[], Pending]) -> None:
+        self._fetched = fetched
+        self._made: Future[Pending] = Future()
+        fetched.when_done(functools.partial(_begin, self._made, begin))
 
     @property
     def is_lost(self) -> bool:
@@ -133,11 +149,28 @@ class MadeHere:
 
     def result(self) -> Any:
         """Wait for it; raises what the task raised."""
-        return self._made.result()
+        return self._made.result().result()
+
+    def take(self) -> Any:
+        """See :meth:`Pending.take`."""
+        return self._made.result().take()
+
+    def when_done(self, function: Callable[[], None]) -> None:
+        """See :meth:`Pending.when_done`."""
+        self._made.add_done_callback(lambda made: made.result().when_done(function))
 
     def cancel(self) -> bool:
-        """Give it up, if it has not begun. What a thread waits for already must not be let go of."""
-        if not self._made.cancel():
-            return False
-        self._fetched.cancel()
-        return True
+        """Give it up, if it has not begun."""
+        if self._made.cancel():
+            self._fetched.cancel()
+            return True
+        return self._made.result().cancel()
+
+
+def _begin(made: Future[Pending], begin: Callable[[], Pending]) -> None:
+    if not made.set_running_or_notify_cancel():
+        return
+    try:
+        made.set_result(begin())
+    except BaseException as error:  # noqa: BLE001  whoever waits for the batch has to hear of it
+        made.set_exception(error)

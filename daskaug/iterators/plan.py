@@ -101,7 +101,9 @@ class FlowPlan:
     in_flight_nbytes : int
         What these take at most, with the raw images that tasks work on.
     cached_nbytes : int
-        Decoded blocks of a chunked source that are kept at most; in this process, so 0 on a cluster.
+        Decoded blocks of a chunked source that are kept at most, in this process.
+    held_nbytes : int
+        The same on the workers of a cluster, together.
     read_in_order, read_at_random : float or None
         Decoded bytes that are read, per byte that is used, from an empty cache on: where batches are asked for one
         after the other, and in a random order through ``[i]``. They are counted by walking through the epoch's order.
@@ -125,6 +127,7 @@ class FlowPlan:
     batches_ahead: int
     in_flight_nbytes: int
     cached_nbytes: int
+    held_nbytes: int
     read_in_order: float | None
     read_at_random: float | None
     counted_images: int
@@ -135,6 +138,9 @@ class FlowPlan:
         blocks = (
             f" ({self.shuffle.unit:,} rows a unit, {self.shuffle.mix} mixed)" if self.shuffle.kind == "block" else ""
         )
+        kept = (
+            f"{_mb(self.held_nbytes)} held on the workers" if self.held_nbytes else f"{_mb(self.cached_nbytes)} cached"
+        )
         ahead = f"{self.batches_ahead:,} batches ahead, {_mb(self.in_flight_nbytes)}"
         crossing = (f"Transformed {self.transform_on}.",) if self.transform_on else ()
         return "\n".join(
@@ -142,7 +148,7 @@ class FlowPlan:
                 f"An epoch{rank}: {self.batches:,} batches of {self.batch_size:,}, {self.images:,} images, "
                 f"{_mb(self.nbytes)}.",
                 f"Computed by {self.executor}: {self.tasks:,} tasks at a time, {self.batches_per_task:,} batches each; "
-                f"{ahead} in flight and {_mb(self.cached_nbytes)} cached at most.",
+                f"{ahead} in flight and {kept} at most.",
                 f"Bytes read per byte used: {self._amplification}.",
                 f"Shuffle {self.shuffle.kind!r}{blocks}: quality {self.shuffle_quality:.2f} of 1.",
                 *crossing,

@@ -39,7 +39,7 @@ class RowCache:
         self._kept = KeptBlocks(max_nbytes)
         self._blocks: dict[int, NDArray[Any]] = {}
         self._loading: dict[int, threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may run in a thread that holds it
         self._to_read: collections.deque[int] = collections.deque()
         self._idle_readers = readers
 

@@ -25,6 +25,7 @@ from daskaug.iterators.columns import Columns, Masks, RowIds, pick
 from daskaug.iterators.plan import FlowPlan, Reading
 from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.serving import Serving
+from daskaug.iterators.under_way import Place, UnderWay
 from daskaug.pictures import to_picture
 from daskaug.planning.block_cache import SIMULATED_ROWS, BlockLayout
 from daskaug.planning.order import Order, Position, Shuffle
@@ -229,10 +230,12 @@ class SourceIterator(BatchIterator):
         readers = [self._supply(source, executor).reader(read) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
         task, about = self._task, (self.columns.ids[self._entries(rows, epoch)], epoch)
-        if not executor.is_remote or self._boundary.place_of_next(self._wanted) == "workers":
+        under_way = functools.partial(self._batches_ahead, executor)
+        if not executor.is_remote or self._boundary.place_of_next(under_way) == "workers":
             return executor.submit(task, reader, about, "daskaug-flow")
         fetched = executor.submit(as_loaded, reader, (), "daskaug-fetch")
-        return MadeHere(fetched, threads_executor().submit(task, Fetched(fetched, reader), about, "daskaug-flow"))
+        here = threads_executor()
+        return MadeHere(fetched, lambda: here.submit(task, Fetched(fetched, reader), about, "daskaug-flow"))
 
     def _read_ahead(self, first: Position, last: Position) -> None:
         if self._chooses_order or self._hands_out_own:
@@ -265,8 +268,12 @@ class SourceIterator(BatchIterator):
         return self._pack(images, rows, masks)
 
     def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
-        self._boundary.handed_out()
         return made if self._hands_out_own else self._made_up(made, rows, epoch)
+
+    def _finish(self, place: Place, batch: UnderWay) -> Any:
+        made = super()._finish(place, batch)
+        self._boundary.handed_out("consumer" if isinstance(batch.task.pending, MadeHere) else "workers")
+        return made
 
     def _made_up(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         images, masks = made if self._masks else (made, None)
@@ -315,18 +322,23 @@ class SourceIterator(BatchIterator):
         key = source, executor.is_remote, self.shuffling
         with self.lock:
             if key not in self._supplies:
+                if self._serving.memory_budget is not None:
+                    self._check_budget(self._serving.memory_budget, executor)
                 nbytes = self._kept_nbytes(executor)
                 self._supplies[key] = supply_of(source, self.shuffling, executor, self.meter, nbytes)
             return self._supplies[key]
+
+    @property
+    def _has_random_access(self) -> bool:
+        return all(source.random_access for source in self._sources)
 
     @property
     def _ahead_nbytes(self) -> int:
         budget = self._serving.memory_budget
         return super()._ahead_nbytes if budget is None else min(super()._ahead_nbytes, budget // AHEAD_SHARE)
 
-    def _in_flight_nbytes(self, executor: Executor) -> int:
-        """Of batches under way, finished and raw."""
-        ahead = self._batches_ahead(executor)
+    def _in_flight_nbytes(self, ahead: int, executor: Executor) -> int:
+        """Of so many batches under way, finished and raw."""
         tasks = min(executor.parallelism, -(-ahead // self._batches_per_task))
         raw = sum(source.row_nbytes for source in self._sources)
         finished = self._sample_nbytes + raw - self.source.row_nbytes  # masks stay as they are
@@ -340,18 +352,26 @@ class SourceIterator(BatchIterator):
     def _kept_nbytes(self, executor: Executor) -> int | None:
         """Decoded bytes of each source that may be kept in this process; None: as many as are needed."""
         budget = self._serving.memory_budget
-        return None if budget is None else (budget - self._in_flight_nbytes(executor)) // len(self._sources)
+        if budget is None:
+            return None
+        return (budget - self._in_flight_nbytes(self._batches_ahead(executor), executor)) // len(self._sources)
 
     def _check_budget(self, budget: int, executor: Executor) -> None:
-        in_flight, needs = self._in_flight_nbytes(executor), self._needs(executor)
-        if in_flight + needs > budget:
-            # With more, more batches are under way: a share of the budget, beside those that tasks work on.
-            enough = (in_flight - min(in_flight, self._ahead_nbytes) + needs) * AHEAD_SHARE // (AHEAD_SHARE - 1) + 1
+        needs = self._needs(executor)
+
+        def needed(budget: int) -> int:
+            ahead = self._ahead_within(min(budget // AHEAD_SHARE, super(SourceIterator, self)._ahead_nbytes), executor)
+            return needs + self._in_flight_nbytes(ahead, executor)
+
+        enough = budget
+        while needed(enough) > enough:  # with more, more batches are under way
+            enough = needed(enough)
+        if enough > budget:
             raise ConfigError(
-                f"memory_budget={budget:,} bytes is too small: batches under way take {in_flight:,}, and blocks that "
-                f"shuffle={self.shuffling.kind!r} needs at the same time {needs:,}. Pass at least {enough:,}, "
-                "or a smaller batch_size, shuffle_unit or shuffle_mix; with "
-                "shuffle_unit=1, shuffle_mix=1 rows are hardly mixed, and little is kept."
+                f"memory_budget={budget:,} bytes is too small: batches under way take {needed(enough) - needs:,}, and "
+                f"blocks that shuffle={self.shuffling.kind!r} needs at the same time {needs:,}. Pass at least "
+                f"{enough:,}, or a smaller batch_size, shuffle_unit or shuffle_mix; with shuffle_unit=1, shuffle_mix=1 "
+                "rows are hardly mixed, and little is kept."
             )
 
     def plan(self) -> FlowPlan:
@@ -378,8 +398,9 @@ class SourceIterator(BatchIterator):
             tasks=tasks,
             batches_per_task=per_task,
             batches_ahead=ahead,
-            in_flight_nbytes=self._in_flight_nbytes(executor),
-            cached_nbytes=total.kept_nbytes,
+            in_flight_nbytes=self._in_flight_nbytes(ahead, executor),
+            cached_nbytes=0 if executor.is_remote else total.kept_nbytes,
+            held_nbytes=total.kept_nbytes if executor.is_remote else 0,
             read_in_order=_ratio(total.in_order, total.used_nbytes),
             read_at_random=_ratio(total.at_random, total.used_nbytes),
             counted_images=sum(map(len, batches)),
@@ -399,9 +420,8 @@ class SourceIterator(BatchIterator):
             stops = np.minimum(starts + source.decoded_rows, source.shape[0])
             return Reading.in_blocks(BlockLayout(starts, stops, source.row_nbytes), batches, per_task, None)
         needs = BlockNeeds.of(source, self.shuffling)
-        kept = needs.kept_nbytes(self._kept_nbytes(executor))
-        reading = Reading.in_blocks(needs.layout, batches, per_task, kept)
-        return dataclasses.replace(reading, kept_nbytes=0) if is_remote else reading
+        kept = needs.nbytes if is_remote else needs.kept_nbytes(self._kept_nbytes(executor))
+        return Reading.in_blocks(needs.layout, batches, per_task, kept)
 
     @functools.cached_property
     def _fingerprint(self) -> str:

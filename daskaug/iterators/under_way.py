@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug.errors import LostClusterError
 from daskaug.execution import Pending
 
 Place = tuple[int, int]
@@ -65,7 +66,10 @@ class UnderWay:
             Starts computing this batch by itself.
         """
         if self.part is None:
-            return self.task.pending.result()
+            try:
+                return self.task.pending.result()
+            except LostClusterError:  # a worker has died, and with it the pixels that were sent to it
+                return alone().result()
         try:
             made = self.task.pending.result()
         except Exception:  # noqa: BLE001  whose batch it was about shows when this one is computed alone
@@ -94,6 +98,14 @@ class WhenAsked:
     def result(self) -> Any:
         """Compute it."""
         return getattr(self._owner(), self._method)(self._argument)
+
+    def take(self) -> Any:
+        """Compute it."""
+        return self.result()
+
+    def when_done(self, function: Callable[[], None]) -> None:
+        """It can be computed at any time."""
+        function()
 
     def cancel(self) -> bool:
         """There is nothing under way."""

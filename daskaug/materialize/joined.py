@@ -86,6 +86,13 @@ class JoinedSource(Source):
             position += last - first
         return Plan(start, stop, cuts=tuple(stops[:-1]))
 
+    def plan_reads(self, target_nbytes: int = TARGET_NBYTES) -> Plan:
+        """See :meth:`Source.plan_reads`: the blocks of each source, which do not reach into the next one."""
+        starts = self._starts.tolist()
+        plans = zip(starts, (source.plan_reads(target_nbytes) for source in self._sources), strict=False)
+        stops = [offset + block.stop for offset, plan in plans for block in plan]
+        return Plan(0, self.shape[0], cuts=tuple(stops[:-1]))
+
     def _stretches(self, start: int, stop: int) -> list[tuple[Source, int, int]]:
         """What of each source lies between two rows."""
         found = []

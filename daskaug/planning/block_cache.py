@@ -36,6 +36,11 @@ class KeptBlocks:
         self._sizes.move_to_end(number)
         return True
 
+    def clear(self) -> None:
+        """Let go of all."""
+        self._sizes.clear()
+        self.nbytes = 0
+
     def add(self, number: int, nbytes: int) -> list[int]:
         """Keep a block.
 
@@ -44,8 +49,8 @@ class KeptBlocks:
         list of int
             The blocks to let go of for it.
         """
+        self.nbytes += nbytes - self._sizes.pop(number, 0)
         self._sizes[number] = nbytes
-        self.nbytes += nbytes
         dropped = []
         while len(self._sizes) > 1 and self.nbytes > self._max_nbytes:
             old, size = self._sizes.popitem(last=False)

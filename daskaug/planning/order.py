@@ -150,9 +150,20 @@ class Order:
         unit = self.shuffle.unit
         return np.maximum(units * unit, self.start), np.minimum((units + 1) * unit, self.stop)
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019  an order lives as long as its epoch, and the cache is tiny
     def _mixed(self, group: int) -> NDArray[np.int64]:
-        """The rows of a group of units in the order of visit."""
+        """The rows of a group of units in the order of visit; the last few are kept."""
+        known = self._groups.get(group)
+        if known is None:
+            known = self._groups[group] = self._mix(group)
+            for old in list(self._groups)[:-4]:
+                self._groups.pop(old, None)
+        return known
+
+    @functools.cached_property
+    def _groups(self) -> dict[int, NDArray[np.int64]]:
+        return {}
+
+    def _mix(self, group: int) -> NDArray[np.int64]:
         units, _ = self._units
         mix = self.shuffle.mix
         bounds = [self._bounds(int(unit)) for unit in units[group * mix : (group + 1) * mix]]

@@ -113,6 +113,10 @@ class Source(abc.ABC):
         """Blocks that cover the rows from `start` to `stop` without cutting what is stored together."""
         return plan_blocks((start, stop), self.natural_rows, self.row_nbytes, target_nbytes=target_nbytes)
 
+    def plan_reads(self, target_nbytes: int = TARGET_NBYTES) -> Plan:
+        """Blocks that cover all rows without cutting what is decoded together; smaller than those of :meth:`plan`."""
+        return plan_blocks((0, self.shape[0]), self.decoded_rows, self.row_nbytes, target_nbytes=target_nbytes)
+
     def reader(self, start: int, stop: int) -> BlockReader:
         """What a task needs for the rows from `start` to `stop`."""
         return RangeReader(self, start, stop)

@@ -27,6 +27,10 @@ class Place(abc.ABC):
     def get(self, number: int) -> NDArray[Any] | None:
         """A unit; None unless it is kept, and whole."""
 
+    def after_fork(self) -> None:
+        """In a child process: a lock that another thread of the parent held would never be released."""
+        self._lock = threading.Lock()
+
     @abc.abstractmethod
     def keep(self, number: int, block: NDArray[Any]) -> None:
         """Keep a unit, if there is room."""

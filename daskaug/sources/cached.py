@@ -124,6 +124,7 @@ class CachedSource(Source):
         self._start_counting()
 
     def _start_counting(self) -> None:
+        self._process = os.getpid()
         self.hits = self.misses = 0
         self._lock = threading.Lock()
         self._being_read: dict[int, Future[NDArray[Any]]] = {}
@@ -197,6 +198,10 @@ class CachedSource(Source):
         """See :meth:`Source.plan`; as the source does it."""
         return self._source.plan(start, stop, target_nbytes)
 
+    def plan_reads(self, target_nbytes: int = TARGET_NBYTES) -> Plan:
+        """See :meth:`Source.plan_reads`; as the source does it."""
+        return self._source.plan_reads(target_nbytes)
+
     def reader(self, start: int, stop: int) -> BlockReader:
         """See :meth:`Source.reader`."""
         return self.rows_reader(np.arange(start, stop))
@@ -228,6 +233,9 @@ class CachedSource(Source):
 
     def _blocks(self, units: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
         """The rows of each unit, in any order: those at hand first."""
+        if self._process != os.getpid():  # a child has none of its parent's threads, and perhaps a lock of theirs
+            self._start_counting()
+            self._place.after_fork()
         missing = []
         for unit in units:
             block = self._place.get(self._number(unit))
@@ -309,7 +317,7 @@ class CachedSource(Source):
             self.misses += misses
 
     def __getstate__(self) -> dict[str, Any]:
-        left = ("_lock", "_being_read", "hits", "misses", "_is_graph", "_is_carried")
+        left = ("_process", "_lock", "_being_read", "hits", "misses", "_is_graph", "_is_carried")
         return {name: value for name, value in vars(self).items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -58,6 +58,10 @@ class DaskSource(Source):
         """The array's chunks, whatever the target."""
         return plan_from_chunks((start, stop), self._array.chunks[0])
 
+    def plan_reads(self, target_nbytes: int = TARGET_NBYTES) -> Plan:
+        """See :meth:`Source.plan_reads`: the blocks of the graph."""
+        return self.plan(0, self.shape[0], target_nbytes)
+
     def reader(self, start: int, stop: int) -> BlockReader:
         """The blocks that hold these rows."""
         return self._reader(np.arange(start, stop), f"rows {start} to {stop} of {self.locator}")

@@ -5,9 +5,12 @@ import re
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from daskaug import ImageDataGenerator
 from daskaug.errors import ConfigError
+from daskaug.execution import threads_executor
 from tests import pictures
 
 X = pictures.tiles(16, 400)
@@ -35,12 +38,26 @@ def test_what_an_iterator_keeps_stays_within_its_budget(store):
     assert [batch.tobytes() for batch in batches.one_epoch()] == expected
 
 
-@pytest.mark.parametrize("budget", [1, 100_000, 300_000])
-def test_too_small_a_budget_is_refused_with_one_that_is_enough(store, budget):
-    with pytest.raises(ConfigError, match=f"memory_budget={budget:,} bytes is too small") as caught:
-        flow(store, memory_budget=budget)
-    found = re.search(r"Pass at least ([\d,]+\d)", str(caught.value))
-    next(flow(store, memory_budget=int(found[1].replace(",", ""))))
+@settings(max_examples=30)
+@given(
+    budget=st.integers(1, 100_000),
+    unit=st.integers(1, 60),
+    mix=st.integers(1, 5),
+    batch_size=st.integers(1, 64),
+    threads=st.integers(1, 16),
+)
+def test_too_small_a_budget_is_refused_with_one_that_is_enough(budget, unit, mix, batch_size, threads):
+    memory = zarr.create_array(zarr.storage.MemoryStore(), data=X, chunks=(10, 16, 16, 3))
+    options = {"batch_size": batch_size, "seed": 1, "shuffle_unit": unit, "shuffle_mix": mix}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads_executor(), "parallelism", threads)
+        try:
+            batches = PLAIN.flow(memory, memory_budget=budget, **options)
+        except ConfigError as error:
+            budget = int(re.search(r"is too small.*Pass at least ([\d,]+\d)", str(error))[1].replace(",", ""))
+            batches = PLAIN.flow(memory, memory_budget=budget, **options)
+        plan = batches.plan()
+    assert plan.in_flight_nbytes + plan.cached_nbytes <= budget
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "1 GB", np.nan])

@@ -527,3 +527,44 @@ def test_batches_beside_a_damaged_chunk_are_delivered(tmp_path):
         next(batches)
     batches.batch_index = 3
     np.testing.assert_array_equal(next(batches), digits[768:])
+
+
+class Counted(ImageDataGenerator):
+    """Counts the images that it works on."""
+
+    images = 0
+
+    def standardize(self, x):
+        type(self).images += 1
+        return x
+
+
+@pytest.mark.filterwarnings("ignore:Counted overrides")
+@pytest.mark.parametrize("how", ["epochs", "next", "fit"])
+def test_what_was_computed_ahead_of_an_epochs_end_is_used(how):
+    batches = Counted().flow(X, Y, batch_size=5, seed=1)
+    before = Counted.images
+    if how == "epochs":
+        for epoch in batches.epochs(6):
+            list(epoch)
+    elif how == "next":
+        for _ in range(60):
+            next(batches)
+    else:
+        for _ in range(6):
+            for i in range(10):
+                batches[i]
+            batches.on_epoch_end()
+            batches.on_epoch_end()
+    batches.close()
+    assert 300 <= Counted.images - before <= 300 + 5 * 16
+
+
+def test_shuffling_again_is_shuffling_as_before(tmp_path):
+    store = zarr.create_array(tmp_path / "x.zarr", data=X, chunks=(8, *X.shape[1:]))
+    batches = TURNING.flow(store, Y, batch_size=16, seed=1, shuffle_unit=8, shuffle_mix=2)
+    kind = batches.shuffling
+    batches.shuffle = False
+    assert np.concatenate([y for _, y in batches.one_epoch()]).tolist() == list(range(50))
+    batches.shuffle = True
+    assert batches.shuffling == kind

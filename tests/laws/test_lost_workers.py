@@ -58,6 +58,27 @@ def test_an_epoch_is_the_same_when_workers_are_killed(at, store, caplog):
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("kind", ["in memory", "transformed here"])
+def test_pixels_that_were_sent_to_a_dead_worker_are_sent_again(kind, store, caplog):
+    """Batches of an array in memory travel to one worker each."""
+    made = ImageDataGenerator(rotation_range=20, horizontal_flip=True)
+    x = np.repeat(np.repeat(X, 3, axis=1), 3, axis=2) if kind == "in memory" else store
+    options = OPTIONS | {"batch_size": 64} if kind == "in memory" else OPTIONS | {"transform_on": "consumer"}
+    expected = digest(made.flow(x, Y, **options).one_epoch())
+    caplog.set_level(logging.CRITICAL, "distributed")
+    with clusters.two_workers() as cluster, contextlib.closing(cluster.get_client()) as client:
+        victim = next(iter(client.run(os.getpid).values()))
+
+        def killing():
+            for number, batch in enumerate(made.flow(x, Y, **options).one_epoch()):
+                if number == 1:
+                    os.kill(victim, signal.SIGKILL)
+                yield batch
+
+        assert digest(killing()) == expected
+
+
+@pytest.mark.faults
 def test_four_threads_that_ask_by_number_get_their_batches_when_a_worker_is_killed(store, caplog):
     expected = digest(flow(store).one_epoch())
     caplog.set_level(logging.CRITICAL, "distributed")
