@@ -325,9 +325,9 @@ class ImageDataGenerator(Fits):
         """
         from daskaug.materialize import plan
 
-        for_writing = {"codec": None, "storage_options": None}
+        for_writing = {"codec": None, "storage_options": None, "append": False}
         how = {name: options.pop(name, default) for name, default in for_writing.items()}
-        for name in ("append", "recheck", "progress"):
+        for name in ("recheck", "progress"):
             options.pop(name, None)
         return plan(self._job(x, **options), store, **how)
 

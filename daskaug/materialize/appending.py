@@ -56,6 +56,34 @@ def append(filling: Filling) -> Report:
         With balanced classes, whose copies would depend on what comes later, and with masks.
     """
     job, place = filling.job, filling.place
+    members = _checked_members(filling)
+    hashes = [str(member.manifest["store_hash"]) for member in members]
+    new = _new_part(filling, members)
+    if new is None:
+        return _report(job, members, Report(place.address, 0, 0, 0, 0.0, ""), hashes)
+    place.open_group("r+").require_group(PARTS)
+    written = new.run()
+    path = f"{PARTS}/{len(members):05d}"
+    entry = {"path": path, "rows": new.job.source.shape[0], "store_hash": written.store_hash}
+    group = place.open_group("r+")
+    manifest: Any = group.attrs[MANIFEST]
+    group.attrs[MANIFEST] = manifest | {"parts": [*manifest.get("parts", []), entry]}
+    return _report(job, members, written, [*hashes, written.store_hash])
+
+
+def new_part(filling: Filling) -> Filling | None:
+    """What :func:`append` would fill; None where the source has no further rows. Nothing is written.
+
+    Raises
+    ------
+    StoreError, ConfigError
+        As by :func:`append`.
+    """
+    return _new_part(filling, _checked_members(filling))
+
+
+def _checked_members(filling: Filling) -> list[_Member]:
+    job, place = filling.job, filling.place
     if job.balance or job.masks is not None:
         asked = "balance=True" if job.balance else "masks"
         raise ConfigError(f"append=True does not go with {asked}. Materialise all of the data into a new store.")
@@ -68,18 +96,15 @@ def append(filling: Filling) -> Report:
             f"{place} holds {there} rows of the source, and `x` has only {n}. Pass all of it, with the new rows at "
             "its end."
         )
-    hashes = [str(member.manifest["store_hash"]) for member in members]
+    return members
+
+
+def _new_part(filling: Filling, members: list[_Member]) -> Filling | None:
+    n, there = filling.job.source.shape[0], sum(member.layout.n for member in members)
     if n == there:
-        return _report(job, members, Report(place.address, 0, 0, 0, 0.0, ""), hashes)
-    path = f"{PARTS}/{len(members):05d}"
-    place.open_group("r+").require_group(PARTS)
-    new = dataclasses.replace(filling, job=_rows_of(job, there, n, members[0].layout), place=place.within(path))
-    written = new.run()
-    entry = {"path": path, "rows": n - there, "store_hash": written.store_hash}
-    group = place.open_group("r+")
-    manifest: Any = group.attrs[MANIFEST]
-    group.attrs[MANIFEST] = manifest | {"parts": [*manifest.get("parts", []), entry]}
-    return _report(job, members, written, [*hashes, written.store_hash])
+        return None
+    job = _rows_of(filling.job, there, n, members[0].layout)
+    return dataclasses.replace(filling, job=job, place=filling.place.within(f"{PARTS}/{len(members):05d}"))
 
 
 def _members(place: Place) -> list[_Member]:

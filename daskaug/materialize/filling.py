@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 from zarr.errors import ContainsArrayError
 
-from daskaug.errors import StoreError
+from daskaug.errors import LostClusterError, StoreError
 from daskaug.execution import current_executor, run_ordered
 from daskaug.materialize.alignment import Pieces, check_owners
 from daskaug.materialize.codecs import CODECS, DEFAULT_CODEC, codec_name, column_codecs, image_codecs
@@ -33,7 +33,7 @@ from daskaug.materialize.layout import (
 )
 from daskaug.materialize.persistence import NoSpaceError
 from daskaug.materialize.place import Place, without_credentials
-from daskaug.materialize.resuming import UNREADABLE, Found, check_source, look, recheck
+from daskaug.materialize.resuming import UNREADABLE, Found, check_source, look, recheck, remove_leftovers
 from daskaug.materialize.shard_task import array_of, open_to_write
 from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
 from daskaug.statistics.whitening.stored import digest_of
@@ -113,6 +113,7 @@ class Filling:
             self._write(missing, digests)
             with self._explaining(0):
                 store_hash = self._finish(digests)
+                remove_leftovers(self.place.open_group("r+"), job.arrays, missing)
         else:
             store_hash = _manifest(group)["store_hash"]
         seconds = time.perf_counter() - began
@@ -292,6 +293,7 @@ class Filling:
             job.inputs(missing),
             name="daskaug-materialize",
             window=executor.parallelism + 1,
+            settles=True,
         )
         with contextlib.closing(results):
             while True:
@@ -308,7 +310,7 @@ class Filling:
 
     @contextlib.contextmanager
     def _explaining(self, rows_left: int) -> Iterator[None]:
-        """Say of an interruption or a full disk what it leaves behind."""
+        """Say of an interruption, a full disk or a lost cluster what it leaves behind."""
         layout = self.job.layout
         try:
             yield
@@ -324,6 +326,11 @@ class Filling:
                 f"{error} About {missing / 1e6:,.1f} MB of decoded images ({rows_left} of {layout.rows}) are still to "
                 "be written. Make space there; the same call of materialize() then goes on from what is there."
             ) from None
+        except LostClusterError as error:
+            raise StoreError(
+                f"{error} {self.place} can be finished: at least {layout.rows - rows_left} of {layout.rows} images are "
+                "there, and the same call of materialize() goes on from them, with or without a cluster."
+            ) from error
 
     # --- finishing -----------------------------------------------------------------------------------------------
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
+import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +25,8 @@ StoreLike = str | os.PathLike[str] | Store
 
 _SHORTEST_SECRET = 4
 _ASKED_AT_ONCE = 32
+_PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial$")
+"""End of the name that Zarr gives to a file while it writes it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -182,6 +186,28 @@ def sizes_of(group: zarr.Group, keys: Sequence[str]) -> list[int]:
         listing = obstore.list(store.store, prefix=prefix)
         return _picked({found["path"]: found["size"] for found in _flat(listing)}, keys)
     return sync(_asked(store, keys))
+
+
+def remove_partials(group: zarr.Group, keys: Iterable[str], than: str) -> None:
+    """Remove what lies beside objects of a local store because who wrote it was killed.
+
+    Parameters
+    ----------
+    group : zarr.Group
+    keys : iterable of str
+        Of the objects, from the root of the store.
+    than : str
+        Key of an object that was written when these were whole. Only older files are removed.
+    """
+    store = _innermost(group.store)
+    if not isinstance(store, LocalStore):
+        return  # an object store shows an object when all of it has arrived
+    with contextlib.suppress(OSError):  # of the store itself they are no part
+        last = (store.root / than).stat().st_mtime_ns
+        for folder in {(store.root / key).parent for key in keys}:
+            for found in os.scandir(folder):
+                if _PARTIAL.search(found.name) and found.stat().st_mtime_ns <= last:
+                    os.unlink(found)
 
 
 def _picked(sizes: dict[str, int], keys: Sequence[str]) -> list[int]:

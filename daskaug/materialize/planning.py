@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import heapq
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import MemoryStore
 
 from daskaug.errors import StoreError
-from daskaug.execution import Executor, current_executor, run_ordered
-from daskaug.execution.executor import threads_executor
+from daskaug.execution import Executor, current_executor
+from daskaug.materialize import calibrating
+from daskaug.materialize.appending import new_part
+from daskaug.materialize.calibrating import Calibration, decoded_row_nbytes
 from daskaug.materialize.filling import Filling
 from daskaug.materialize.job import Job
-from daskaug.materialize.layout import ARRAYS, MANIFEST, NBYTES, Cut
+from daskaug.materialize.layout import ARRAYS, MANIFEST, NBYTES
 from daskaug.materialize.place import Place, StoreLike
 from daskaug.materialize.recomputing import open_parts
 from daskaug.materialize.resuming import look
-from daskaug.materialize.shard_task import WriteShard, array_of
+from daskaug.materialize.shard_task import WORK_NBYTES
 from daskaug.planning.memory import INTERPRETER_NBYTES
-
-BLOCK_NBYTES = 4 * 2**20
-"""Decoded bytes of the images in a block of the calibration, unless a chunk is larger."""
-
-BLOCKS_PER_THREAD = 3
-
-LEAST_SPREAD = 0.15
-"""Share of the time by which it may be off although the blocks took equally long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +37,7 @@ class ShardMemory:
     raw_nbytes : int
         Images and masks that a shard is made from, decoded.
     work_nbytes : int
-        What they are computed in: float32 or float64.
+        What they are computed in, float32 or float64: a few at a time, or all of them where they are whitened.
     stored_nbytes : int
         The decoded shard.
     threads : int
@@ -59,10 +51,13 @@ class ShardMemory:
 
     @property
     def task_nbytes(self) -> int:
-        """Bytes of one task: either while it computes, or while it encodes."""
-        computing = self.work_nbytes + 2 * self.stored_nbytes
-        encoding = 4 * self.stored_nbytes  # the parts, the whole, its chunks and the object made of them
-        return self.raw_nbytes + max(computing, encoding)
+        """Bytes of one task: either while it computes, or while it encodes.
+
+        The raw images are let go before encoding begins; they are counted nevertheless, for the chunks that they are
+        decoded from, and what the allocator keeps of all this, are not.
+        """
+        encoding = 2 * self.stored_nbytes  # the chunks, and the object made of them
+        return self.raw_nbytes + self.stored_nbytes + max(self.work_nbytes, encoding)
 
     @property
     def nbytes(self) -> int:
@@ -76,27 +71,6 @@ class ShardMemory:
 
 
 @dataclasses.dataclass(frozen=True)
-class Calibration:
-    """What a few blocks took that were read, transformed and encoded, and written nowhere.
-
-    Attributes
-    ----------
-    images : int
-    images_per_second : float
-        Of all threads together.
-    spread : float
-        By which share of itself the time of a block differs from their mean.
-    encoded_share : float
-        Encoded bytes per decoded byte of the images.
-    """
-
-    images: int
-    images_per_second: float
-    spread: float
-    encoded_share: float
-
-
-@dataclasses.dataclass(frozen=True)
 class MaterializePlan:
     """What materialising would take; its text says it in words.
 
@@ -107,6 +81,8 @@ class MaterializePlan:
         Of the finished store.
     rows_there, shards_there : int
         Of these, what an earlier run has written.
+    rows_of_busiest : int
+        Of those to be written, the ones that come to the thread that gets most of them.
     tasks : int
         Tasks at a time.
     runs_on : str
@@ -128,6 +104,7 @@ class MaterializePlan:
     shards: int
     rows_there: int
     shards_there: int
+    rows_of_busiest: int
     tasks: int
     runs_on: str
     nbytes_in: int
@@ -147,11 +124,7 @@ class MaterializePlan:
         """Expected time, and how far it may be off; None without a calibration."""
         if self.calibration is None:
             return None
-        missing = max(1, self.shards - self.shards_there)
-        rounds = -(-missing // self.tasks)  # of few shards the last ones leave some threads without work
-        busy = missing / (rounds * self.tasks)
-        seconds = (self.rows - self.rows_there) / self.calibration.images_per_second / busy
-        return seconds, seconds * max(LEAST_SPREAD, self.calibration.spread)
+        return self.calibration.seconds(self.rows - self.rows_there, self.rows_of_busiest, self.tasks)
 
     @property
     def may_not_fit(self) -> bool:
@@ -211,6 +184,7 @@ def plan(
     codec: Any = None,
     storage_options: dict[str, Any] | None = None,
     calibrate: bool = True,
+    append: bool = False,
 ) -> MaterializePlan:
     """What :func:`daskaug.materialize.materialize` would do; nothing is written.
 
@@ -223,28 +197,39 @@ def plan(
         For a URL.
     calibrate : bool
         Read, transform and encode a few blocks, on threads of this process, to know time and encoded bytes.
+    append : bool
+        Only the rows of the source that the store does not have: they become a part of it, which is what the plan is
+        about.
+
+    Raises
+    ------
+    StoreError, ConfigError
+        Where nothing can be appended.
     """
-    place, executor, layout = Place.of(store, storage_options), current_executor(), job.layout
-    missing = _missing(job, place)
-    rows = sum(stop - start for start, stop in map(layout.shard, missing.tolist()))
+    place, executor = Place.of(store, storage_options), current_executor()
+    part = new_part(Filling(job, place, codec)) if append else None
+    if part is not None:
+        job, place = part.job, part.place
+    layout = job.layout
+    missing = np.arange(0) if append and part is None else _missing(job, place)
+    sizes = [stop - start for start, stop in map(layout.shard, missing.tolist())]
+    rows = sum(sizes)
     sources = [job.source] if job.masks is None else [job.source, job.masks.source]
-    out = sum(
-        int(np.prod(shape)) * np.dtype(dtype).itemsize for dtype, shape in [*job.pictures.values(), *_columns(job)]
-    )
     return MaterializePlan(
         store=place.address,
         rows=layout.rows,
         shards=layout.shards,
         rows_there=layout.rows - rows,
         shards_there=layout.shards - len(missing),
+        rows_of_busiest=rows_of_busiest(sizes, executor.parallelism),
         tasks=executor.parallelism,
         runs_on=executor.description,
         nbytes_in=rows * sum(source.row_nbytes for source in sources),
-        nbytes_out=rows * out,
+        nbytes_out=rows * decoded_row_nbytes(job),
         disk_free=_disk_free(place),
         memory=shard_memory(job, executor),
         memory_limit=executor.memory_limit,
-        calibration=_calibrate(job, codec, executor) if calibrate and rows else None,
+        calibration=calibrating.calibrate(job, codec, executor) if calibrate and rows else None,
     )
 
 
@@ -282,18 +267,21 @@ def shard_memory(job: Job, executor: Executor) -> ShardMemory:
     rows = min(layout.shard_rows, layout.rows)
     pixels = int(np.prod(layout.image_shape))
     work = rows * pixels * job.transform.work_dtype.itemsize
-    if job.transform.standardize and job.config.zca_whitening:
-        work *= 2
+    work = 2 * work if job.transform.uses_blas else min(work, WORK_NBYTES)
     raw, stored = job.source.row_nbytes, pixels * np.dtype(layout.dtype).itemsize
     if job.masks is not None:
         masks = job.masks.source
         raw, stored = raw + masks.row_nbytes, stored + masks.row_nbytes
-        work = max(work, rows * int(np.prod(masks.shape[1:])) * 8)
-    return ShardMemory(rows * raw, work, rows * stored, executor.threads_per_process)
+        work += min(rows * int(np.prod(masks.shape[1:])) * 8, 2 * WORK_NBYTES)  # in float64, as many at a time
+    return ShardMemory(rows * raw, work, rows * stored, min(executor.threads_per_process, layout.shards))
 
 
-def _columns(job: Job) -> list[tuple[Any, tuple[int, ...]]]:
-    return list(job.stored_columns.values())
+def rows_of_busiest(sizes: list[int], threads: int) -> int:
+    """Each shard in turn goes to the thread that is through first."""
+    written = [0] * threads
+    for size in sizes:
+        heapq.heapreplace(written, written[0] + size)
+    return max(written)
 
 
 def _missing(job: Job, place: Place) -> NDArray[np.intp]:
@@ -318,56 +306,6 @@ def _disk_free(place: Place) -> int | None:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-# --- calibration -------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Trial:
-    """Task: make and encode a block as :class:`WriteShard` does, and say how long that took."""
-
-    write: WriteShard
-
-    @property
-    def uses_blas(self) -> bool:
-        return self.write.uses_blas
-
-    def __call__(self, blocks: Any, *args: Any) -> float:
-        began = time.perf_counter()
-        self.write(blocks, *args)
-        return time.perf_counter() - began
-
-
-def _calibrate(job: Job, codec: Any, executor: Executor) -> Calibration:
-    """A few blocks from everywhere in the source, side by side on the threads of this process, into its memory."""
-    threads = threads_executor()
-    layout = job.layout
-    row_nbytes = layout.nbytes // layout.rows
-    rows = layout.chunk_rows * max(1, BLOCK_NBYTES // (layout.chunk_rows * row_nbytes))
-    small = dataclasses.replace(job, cut=Cut(chunk_rows=layout.chunk_rows, shard_rows=min(rows, layout.shard_rows)))
-    count = small.layout.shards
-    numbers = np.unique(np.linspace(0, count - 1, min(count, 1 + BLOCKS_PER_THREAD * threads.parallelism)).astype(int))
-    place = Place.of(MemoryStore())
-    group = Filling(small, place, codec).open_or_create()
-    run = functools.partial(run_ordered, threads, _Trial(small.task(place)), name="daskaug-calibrate")
-    list(run(small.inputs(numbers[:1])))  # compiles, and opens what is to be opened
-    measured = numbers[1:] if len(numbers) > 1 else numbers
-    began = time.perf_counter()
-    times = np.array(list(run(small.inputs(measured))))
-    seconds = time.perf_counter() - began
-    images = sum(stop - start for start, stop in (small.layout.shard(int(number)) for number in measured))
-    encoded = int(np.asarray(array_of(group, NBYTES)[:]).sum())
-    made = images + (0 if measured is numbers else small.layout.shard(0)[1])
-    decoded_row = sum(
-        int(np.prod(shape)) * np.dtype(dtype).itemsize for dtype, shape in [*job.pictures.values(), *_columns(job)]
-    )
-    return Calibration(
-        images=images,
-        images_per_second=images / max(seconds, 1e-9) * executor.parallelism / threads.parallelism,
-        spread=float(times.std() / times.mean()) if len(times) > 1 else LEAST_SPREAD,
-        encoded_share=encoded / (made * decoded_row),
-    )
 
 
 def _size(nbytes: int) -> str:

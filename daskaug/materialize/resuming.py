@@ -14,7 +14,7 @@ from daskaug.errors import StoreError
 from daskaug.execution import Executor, run_ordered
 from daskaug.kernels.content import row_hashes
 from daskaug.materialize.layout import DIGEST, NBYTES, SOURCE_HASH, Layout
-from daskaug.materialize.place import Place, sizes_of
+from daskaug.materialize.place import Place, remove_partials, sizes_of
 from daskaug.materialize.shard_task import array_of, object_key
 from daskaug.sources import BlockReader, Source
 from daskaug.sources.fingerprint import content_digest
@@ -114,6 +114,25 @@ class StoredShard(BlockReader):
 def digest_of_shard(content: dict[str, NDArray[Any]] | None, number: int) -> tuple[int, NDArray[np.uint8] | None]:
     """Number and digest of a shard that was read; no digest where it could not be."""
     return number, None if content is None else np.frombuffer(content_digest(content), np.uint8)
+
+
+def remove_leftovers(group: zarr.Group, arrays: list[str], written: NDArray[np.intp]) -> None:
+    """Remove what workers and earlier runs have left in the places of some shards when they were killed.
+
+    Parameters
+    ----------
+    group : zarr.Group
+    arrays : list of str
+        Names of the arrays with a row per stored image.
+    written : (k,) int
+        The shards, which are whole by now.
+    """
+    there = [array_of(group, name) for name in [*arrays, NBYTES, DIGEST]]
+    for number in written.tolist():
+        keys = [object_key(array, number) for array in there]
+        remove_partials(group, keys, keys[-1])  # who commits a shard has written the others before
+    root = f"{group.path}/zarr.json".lstrip("/")
+    remove_partials(group, [root], root)
 
 
 def check_source(group: zarr.Group, found: Found, layout: Layout, source: Source, first_row: int = 0) -> None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import sys
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.core.sync import sync
 
 from daskaug.errors import StoreError
 from daskaug.kernels.content import row_hashes
+from daskaug.materialize.encoding import encoded_shard
 from daskaug.materialize.layout import ARRAYS, DIGEST, DRAW_EPOCH, NBYTES, SOURCE_HASH
 from daskaug.materialize.persistence import PersistentStore
 from daskaug.materialize.place import Place
 from daskaug.sources.fingerprint import content_digest
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.masks import PairTransform
+
+WORK_NBYTES = 16 * 2**20
+"""What images are computed in, float32 or float64, of those that are transformed together."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +61,8 @@ class WriteShard:
         Parameters
         ----------
         blocks : list of arrays
-            Raw images, one array per run of consecutive source rows, then masks.
+            Raw images, one array per run of consecutive source rows, then masks. Emptied when they are not needed any
+            more, for encoding takes memory of its own.
         number : int
             Of the shard.
         start : int
@@ -66,65 +74,97 @@ class WriteShard:
         """
         group = open_to_write(self.place)  # a store that is gone costs no work
         content = self.content(blocks, columns, picks)
+        blocks.clear()
         # A chunk of zeros is content like any other: left out, it could not be told from one never written.
         arrays = {name: array_of(group, name).with_config({"write_empty_chunks": True}) for name in content}
         keys = {name: object_key(array, number) for name, array in arrays.items()}
         store_of(group).replaced |= set(keys.values())
         for name, values in content.items():
-            arrays[name][start : start + len(values)] = values
+            encoded = encoded_shard(arrays[name], values)
+            if encoded is None:
+                arrays[name][start : start + len(values)] = values
+            else:
+                sync(store_of(group).set(keys[name], encoded))
         digest = np.frombuffer(content_digest(content), np.uint8)
+        for name, spare in self._spare.items():
+            if name in content:
+                spare.append(content[name])
         self._commit(group, number, {name: store_of(group).written[key] for name, key in keys.items()}, digest)
         return number, digest
 
     def content(
         self, blocks: list[NDArray[Any]], columns: dict[str, NDArray[Any]], picks: list[NDArray[np.int64] | None]
     ) -> dict[str, NDArray[Any]]:
-        """The decoded arrays of a shard."""
-        made: dict[str, list[NDArray[Any]]] = {"images": [], "masks": []}
-        hashes = []
+        """The decoded arrays of a shard; images and masks may lie where those of an earlier shard did."""
+        rows = len(columns["source_row"])
+        arrays = {"images": self._empty("images", (rows, *blocks[0].shape[1:]), np.dtype(self.dtype))}
+        if isinstance(self.transform, PairTransform):
+            masks = blocks[len(picks)]
+            arrays["masks"] = self._empty("masks", (rows, *masks.shape[1:]), masks.dtype)
+        hashes = np.empty((rows, 2), np.uint64)
         position = 0
         for run, pick in enumerate(picks):
             own = blocks[run :: len(picks)]
             length = len(own[0]) if pick is None else len(pick)
-            part = {name: values[position : position + length] for name, values in columns.items()}
-            hashes.append(_hashes(own[0], part["source_row"], pick))
-            made["images"].append(self._transformed(own, part, pick, made["masks"]))
+            part = slice(position, position + length)
+            described = {name: values[part] for name, values in columns.items()}
+            hashes[part] = _hashes(own[0], described["source_row"], pick)
+            self._transform(own, described, pick, [made[part] for made in arrays.values()])
             position += length
-        arrays = {name: np.concatenate(parts) for name, parts in made.items() if parts}
-        return arrays | columns | {SOURCE_HASH: np.concatenate(hashes)}
+        return arrays | columns | {SOURCE_HASH: hashes}
 
-    def _transformed(
+    @functools.cached_property
+    def _spare(self) -> dict[str, list[NDArray[Any]]]:
+        """Arrays of shards that are written: fresh memory of this size takes up to a tenth of a shard's time to get."""
+        return {"images": [], "masks": []}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_spare"}
+
+    def _empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """An array with anything in it."""
+        try:
+            array = self._spare[name].pop()
+        except IndexError:
+            return np.empty(shape, dtype)
+        return array[: shape[0]] if len(array) >= shape[0] else np.empty(shape, dtype)
+
+    def _transform(
         self,
         blocks: list[NDArray[Any]],
         columns: dict[str, NDArray[Any]],
         pick: NDArray[np.int64] | None,
-        masks: list[NDArray[Any]],
-    ) -> NDArray[Any]:
-        """The images of a run; their masks are added to `masks`."""
-        ids = columns["sample_id"]
-        if pick is None:
-            images, moved = self._apply(blocks, ids, int(columns["epoch"][0]))
-        else:
-            images, moved = np.empty((len(pick), *blocks[0].shape[1:]), self.dtype), None
-            if len(blocks) > 1:
-                moved = np.empty((len(pick), *blocks[1].shape[1:]), blocks[1].dtype)
-            for epoch in np.unique(columns[DRAW_EPOCH]):
-                chosen = np.flatnonzero(columns[DRAW_EPOCH] == epoch)
-                raw = [block[pick[chosen]] for block in blocks]
-                images[chosen], some = self._apply(raw, ids[chosen], int(epoch))
-                if moved is not None:
-                    moved[chosen] = some
-        if moved is not None:
-            masks.append(moved)
-        return images
+        made: list[NDArray[Any]],
+    ) -> None:
+        """Fill `made`, the images of a run and their masks."""
+        ids, step = columns["sample_id"], self._rows_at_a_time(blocks[0].shape[1:])
+        epochs = columns["epoch" if pick is None else DRAW_EPOCH]
+        for epoch in np.unique(epochs):
+            chosen = np.flatnonzero(epochs == epoch)
+            for start in range(0, len(chosen), step):
+                piece = chosen[start : start + step]
+                if pick is None:  # one epoch, and all of its rows: nothing has to be gathered
+                    part: Any = slice(int(piece[0]), int(piece[-1]) + 1)
+                    raw = [block[part] for block in blocks]
+                else:
+                    part, raw = piece, [block[pick[piece]] for block in blocks]
+                for array, values in zip(made, self._apply(raw, ids[part], int(epoch)), strict=True):
+                    array[part] = values
 
-    def _apply(
-        self, blocks: list[NDArray[Any]], ids: NDArray[Any], epoch: int
-    ) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    def _rows_at_a_time(self, image_shape: tuple[int, ...]) -> int:
+        """How many images are transformed together.
+
+        Those of a whole shard would be computed in hundreds of megabytes of fresh memory, which takes as long to get
+        as the arithmetic does. Products of large matrices stay whole: their last bits depend on how they are cut.
+        """
+        transform = self.transform.images if isinstance(self.transform, PairTransform) else self.transform
+        row_nbytes = int(np.prod(image_shape)) * transform.work_dtype.itemsize
+        return sys.maxsize if self.uses_blas else max(1, WORK_NBYTES // row_nbytes)
+
+    def _apply(self, blocks: list[NDArray[Any]], ids: NDArray[Any], epoch: int) -> tuple[NDArray[Any], ...]:
         if isinstance(self.transform, PairTransform):
-            images, masks = self.transform(blocks, ids, epoch)
-            return images.astype(self.dtype, copy=False), masks
-        return self.transform(blocks[0], ids, epoch).astype(self.dtype, copy=False), None
+            return self.transform(blocks, ids, epoch)
+        return (self.transform(blocks[0], ids, epoch),)
 
     def _commit(self, group: zarr.Group, number: int, sizes: dict[str, int], digest: NDArray[np.uint8]) -> None:
         """Write down that the shard is there: the sizes of its objects, and last its digest."""

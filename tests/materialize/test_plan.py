@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -107,6 +108,37 @@ def test_too_little_memory_is_refused_with_the_numbers(tmp_path, monkeypatch):
 def test_stores_elsewhere_and_in_memory_have_no_disk(tmp_path):
     assert plan(job_of(X), zarr.storage.MemoryStore(), calibrate=False).disk_free is None
     assert "not on a disk" in str(plan(job_of(X), "memory://bucket/m.zarr", calibrate=False))
+
+
+def test_of_what_is_appended_only_the_new_rows_count(tmp_path):
+    cut, place = Cut(shard_rows=64, chunk_rows=16), tmp_path / "m.zarr"
+    materialize(job_of(X[:120], cut=cut), place)
+    planned = plan(job_of(X, cut=cut), place, append=True)
+    assert (planned.rows, planned.rows_there, planned.shards) == (2 * 80, 0, 3)
+    assert planned.nbytes_in == 2 * X[120:].nbytes
+    assert planned.calibration.images <= 2 * 80
+    assert sorted(path.name for path in place.iterdir() if path.name == "parts") == []
+    report = materialize(job_of(X, cut=cut), place, append=True)
+    assert report.rows_written == planned.rows
+    nothing = plan(job_of(X, cut=cut), place, append=True)
+    assert (nothing.rows - nothing.rows_there, nothing.nbytes_in, nothing.seconds) == (0, 0, None)
+    with pytest.raises(StoreError, match="append=True adds to a store, and there is none"):
+        plan(job_of(X, cut=cut), tmp_path / "other.zarr", append=True)
+
+
+@pytest.mark.parametrize(
+    ("shard_rows", "tasks", "busiest"), [(400, 2, 400), (200, 2, 200), (144, 2, 256), (144, 1, 400), (16, 3, 144)]
+)
+def test_few_shards_leave_threads_without_work(tmp_path, monkeypatch, shard_rows, tasks, busiest):
+    job = job_of(X, cut=Cut(shard_rows=shard_rows, chunk_rows=8))
+    planned = plan(job, tmp_path / "m.zarr", calibrate=False)
+    sizes = [stop - start for start, stop in map(job.layout.shard, range(job.layout.shards))]
+    assert planning.rows_of_busiest(sizes, tasks) == busiest
+    known = planning.Calibration(images=100, images_per_second=100.0 * tasks, spread=0.0, encoded_share=1.0)
+    planned = dataclasses.replace(planned, tasks=tasks, rows_of_busiest=busiest, calibration=known)
+    seconds, off = planned.seconds
+    for possible in (400 / (100 * tasks), busiest / 100):  # all threads to the end, and one by itself
+        assert seconds - off <= possible <= seconds + off
 
 
 def test_a_place_that_holds_something_else_counts_as_empty(tmp_path):
