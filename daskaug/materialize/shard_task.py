@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.core.sync import sync
 
 from daskaug.errors import StoreError
 from daskaug.kernels.content import row_hashes
-from daskaug.materialize.encoding import encoded_shard
 from daskaug.materialize.layout import ARRAYS, DIGEST, DRAW_EPOCH, NBYTES, SOURCE_HASH
 from daskaug.materialize.persistence import PersistentStore
 from daskaug.materialize.place import Place
@@ -80,11 +78,7 @@ class WriteShard:
         keys = {name: object_key(array, number) for name, array in arrays.items()}
         store_of(group).replaced |= set(keys.values())
         for name, values in content.items():
-            encoded = encoded_shard(arrays[name], values)
-            if encoded is None:
-                arrays[name][start : start + len(values)] = values
-            else:
-                sync(store_of(group).set(keys[name], encoded))
+            arrays[name][start : start + len(values)] = values
         digest = np.frombuffer(content_digest(content), np.uint8)
         for name, spare in self._spare.items():
             if name in content:

@@ -13,10 +13,7 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
-
 from daskaug import ImageDataGenerator
-from daskaug.adapters.torch import TorchBatches
 from daskaug.demo import load_digits
 
 TRAIN, EPOCHS = 1500, 6
@@ -28,6 +25,10 @@ def main() -> None:
     parser.add_argument("state", type=Path)
     parser.add_argument("--batches", type=int, default=10**9)
     options = parser.parse_args()
+
+    import torch  # here, for pytest looks for examples in this module where there is no torch
+
+    from daskaug.adapters.torch import TorchBatches
 
     torch.manual_seed(7)
     torch.set_num_threads(1)
