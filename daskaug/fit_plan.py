@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from daskaug.config import Config
 from daskaug.errors import ConfigError, StoreError
 from daskaug.execution.executor import Executor
+from daskaug.execution.limits import budget_within
 from daskaug.execution.reducing import Running, Task
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
 from daskaug.planning.memory import DEFAULT_BUDGET, INTERPRETER_NBYTES, PassMemory, target_for
@@ -245,6 +246,14 @@ def blocks_of(
     if chunk > target:
         needed = PassMemory(chunk, int(chunk * growth), threads).nbytes + sums
         beside = f", beside {sums:,} for the sums of products," if sums else ""
+        limit = executor.memory_limit if executor.is_remote else None
+        if limit is not None and budget == budget_within(limit):
+            raise ConfigError(
+                f"A worker has a memory limit of {limit:,} bytes, of which {budget:,} are for blocks, and {threads} "
+                f"threads that each hold a chunk of {len(plan[0]):,} images of {source.locator} ({chunk:,} bytes "
+                f"decoded){beside} need {needed:,}. Give workers more memory (dask worker --memory-limit), use fewer "
+                "threads per worker, or store smaller chunks."
+            )
         raise ConfigError(
             f"`memory_budget` is {budget:,} bytes per process, and {threads} threads that each hold a chunk of "
             f"{len(plan[0]):,} images of {source.locator} ({chunk:,} bytes decoded){beside} need {needed:,}. Pass "

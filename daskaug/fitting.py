@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from daskaug import seeding
 from daskaug.config import Config
-from daskaug.execution import Executor, current_executor, run_ordered
+from daskaug.execution import Executor, check_workers, current_executor, run_ordered
+from daskaug.execution.limits import budget_within
 from daskaug.execution.reducing import Pass, Task, reduce_blocks
 from daskaug.fit_plan import (
     FitOptions,
@@ -172,7 +173,7 @@ class _Job:
             weighted=options.sample_weight is not None,
         )
         most = most_of_gram(len(images), source.row_nbytes, executor.parallelism) if recipe.gram else TARGET_NBYTES
-        budget = options.budget_with_gram if recipe.gram or whitening is not None else options.budget
+        budget = _budget_of(options, executor, recipe.gram or whitening is not None)
         sums = gram_nbytes(images.features, executor.parallelism) if recipe.gram else 0
         blocks = blocks_of(source, rows, budget, growth, executor, most=most, sums=sums)
         work = Work(source, rows, ids, images.rounds, options.sample_weight, blocks)
@@ -298,6 +299,7 @@ def fit_statistics(
     Statistics
     """
     job = _Job.of(source, config, rows, ids, rounds, augment, options or FitOptions(), zca or WhiteningOptions())
+    check_workers(source.probes())
     if job.whitening is not None:
         log.info("%s", job.whitening.plan)
     seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
@@ -335,13 +337,20 @@ def plan_fit(
         nbytes=job.samples * source.row_nbytes,
         window=job.window,
         memory=PassMemory(block, int(block * growth), executor.threads_per_process),
-        memory_budget=options.budget_with_gram if job.recipe.gram or job.whitening is not None else options.budget,
+        memory_budget=_budget_of(options, executor, job.recipe.gram or job.whitening is not None),
         order="in their order" if options.tolerance is None else "in random order until the interval is narrow enough",
         runs_on=executor.description,
         covered=0 if written is None else len(Coverage(written["covered"])),
         gram_nbytes=0 if job.whitening is not None else sums,
         whitening=None if job.whitening is None else job.whitening.plan,
     )
+
+
+def _budget_of(options: FitOptions, executor: Executor, multiplies: bool) -> int:
+    """Bytes that the blocks, and sums of products, may take in one process; no more than a worker has."""
+    budget = options.budget_with_gram if multiplies else options.budget
+    most = budget_within(executor.memory_limit) if executor.is_remote else None
+    return budget if most is None else min(budget, most)
 
 
 def _transforms(config: Config, augment: bool) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.file_options import ColorMode, Directory, Size, Target, XCol, YCol
 from daskaug.cli.running import progress_bar, reported
 
@@ -28,13 +29,14 @@ def ingest(
     x_col: XCol = "filename",
     y_col: YCol = "class",
     directory: Directory = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Turn a folder or CSV table of image files into a sharded Zarr store with labels and file names."""
     from daskaug.ingest import Reading
     from daskaug.ingest import ingest as run
 
     reading = Reading(target_size, color_mode, interpolation, keep_aspect_ratio, on_error, x_col, y_col, directory)
-    with reported("ingest"), progress_bar("decode and write") as update, warnings.catch_warnings():
+    with reported("ingest"), cluster(scheduler), progress_bar("decode and write") as update, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*cannot be read and are", UserWarning)  # they are listed below
         try:
             report, files = run(source, store, reading, update)
@@ -61,13 +63,14 @@ def check(
     x_col: XCol = "filename",
     y_col: YCol = "class",
     directory: Directory = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """List what cannot be read: files, or chunks of a store. The exit code is 1 if there is anything."""
     from daskaug.checking import check as run
     from daskaug.ingest import Reading
 
     reading = Reading(target_size, color_mode, x_col=x_col, y_col=y_col, directory=directory)
-    with reported("check"), progress_bar("check") as update:
+    with reported("check"), cluster(scheduler), progress_bar("check") as update:
         findings = run(target, reading, update)
     for fact in findings.facts:
         typer.echo(fact)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.running import reported, running_mean
 
 _KeepGram = Annotated[
@@ -58,11 +59,12 @@ def fit(
     zca_epsilon: _ZcaEpsilon = None,
     zca_store: _ZcaStore = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done; read no image.")] = False,
+    scheduler: Scheduler = None,
 ) -> None:
     """Fit mean, standard deviation and range of the channels, and ZCA whitening, and save them."""
     from daskaug.generator import ImageDataGenerator
 
-    with reported("fit"):
+    with reported("fit"), cluster(scheduler):
         how: dict[str, Any] = {
             "tolerance": tolerance,
             "checkpoint": checkpoint,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.making_options import GENERATOR, MAKING, SOURCE, generator_of, storage_options_of, taking
 from daskaug.cli.rates import rates
 from daskaug.cli.running import reported
@@ -68,12 +69,13 @@ def preview(
     images: Annotated[int, typer.Option("--images", min=1, help="Images to show.")] = 6,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Augmented copies of each.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+    scheduler: Scheduler = None,
     **given: Any,
 ) -> None:
     """Draw a sheet of images and what augmenting makes of them."""
     from daskaug.cli.previewing import sheet
 
-    with reported("preview"), _told_warnings():
+    with reported("preview"), _told_warnings(), cluster(scheduler):
         generator = generator_of(given | {"statistics": None})
         x, _ = open_source(source, given)
         sheet(generator, x, images, draws, seed).save(out)
@@ -100,18 +102,6 @@ def _row_nbytes(x: Any, generator: Any, options: dict[str, Any]) -> int:
     stored = options.get("dtype") or (generator.dtype if options.get("standardize") else source.dtype)
     itemsize: int = np.dtype(stored).itemsize
     return int(np.prod(source.shape[1:])) * itemsize
-
-
-@contextlib.contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """The workers of a scheduler, for as long as the command runs."""
-    if address is None:
-        yield
-        return
-    from daskaug.execution.connecting import connected
-
-    with connected(address):
-        yield
 
 
 @contextlib.contextmanager

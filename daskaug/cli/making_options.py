@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daskaug.cli.clusters import Scheduler
 from daskaug.cli.file_options import ColorMode, Directory, Size, XCol, YCol
 
 _Flag = bool | None
@@ -92,7 +93,7 @@ MAKING: dict[str, Any] = {
     "balance": _option(_Flag, "--balance", "More copies of rare classes, so that all have as many."),
     "append": _option(_Flag, "--append", "The images come after those that the store was made from."),
     "recheck": _option(_Flag, "--recheck", "Read what is there, and redo what is damaged."),
-    "scheduler": _option(_Text, "--scheduler", "Address of a dask scheduler whose workers do the work."),
+    "scheduler": Scheduler,
 }
 
 NUMBERS = (

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from daskaug.config import DTYPES
+from daskaug.execution import as_loaded, check_workers, current_executor
 from daskaug.iterators import open_input
 from daskaug.pictures.sheet import Band, draw_sheet
+from daskaug.sources.base import CarryingReader
 
 TILE = 112
 
@@ -30,12 +32,21 @@ def sheet(generator: Any, x: Any, images: int, draws: int, seed: int) -> Any:
     """
     source, columns = open_input(x, None, None, None)
     rows = np.unique(np.linspace(0, source.shape[0] - 1, min(images, source.shape[0])).astype(np.int64))
-    raw = source.take(rows)
+    executor = current_executor()
+    if executor.is_remote:
+        check_workers(source.probes())
+    raw = executor.submit(as_loaded, source.rows_reader(rows), (), "daskaug-preview").result()
     config = generator.config
     dtype = raw.dtype.name if raw.dtype.name in DTYPES else "float32"
     shown = config.replace(**config.without_standardizing(), dtype=dtype)
     transform = generator.block_transform(seed=seed, standardize=False, config=shown)
-    made = [transform(raw, columns.ids[rows], epoch) for epoch in range(draws)]
+    tasks = [
+        executor.submit(
+            transform, CarryingReader(raw, "images of the sheet"), (columns.ids[rows], epoch), "daskaug-preview"
+        )
+        for epoch in range(draws)
+    ]
+    made = [task.result() for task in tasks]
     captions = ("original", *(f"epoch {epoch}" for epoch in range(draws)))
     bands = [
         Band(f"row {row}", [_channels_last(each[i], config) for each in (raw, *made)], captions)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.running import reported
 
 
@@ -15,11 +16,12 @@ def demo(
         "daskaug-demo"
     ),
     seed: Annotated[int, typer.Option("--seed", help="Of all draws.")] = 2026,
+    scheduler: Scheduler = None,
 ) -> None:
     """Fit, augment, stream and materialise real images, and draw a contact sheet."""
     from daskaug.demo import run
 
-    with reported("demo"):
+    with reported("demo"), cluster(scheduler):
         run(out, seed)
 
 

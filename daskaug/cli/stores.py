@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daskaug.cli.making import cluster
+from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.making_options import SOURCE, storage_options_of, taking
 from daskaug.cli.running import progress_bar, reported
 from daskaug.cli.sources import open_source
@@ -28,7 +28,7 @@ def verify(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read and make again everything.")] = False,
     source: _From = None,
-    scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a dask scheduler.")] = None,
+    scheduler: Scheduler = None,
     **given: Any,
 ) -> None:
     """Check a store against its commit records and against what made it. The exit code is 1 if anything is wrong."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from daskaug.execution.blas import single_threaded_blas
 from daskaug.execution.bodies import as_loaded
-from daskaug.execution.current import current_executor
+from daskaug.execution.current import check_workers, current_executor
 from daskaug.execution.executor import Executor, Pending, run_ordered, threads_executor
 
 __all__ = [
     "Executor",
     "Pending",
     "as_loaded",
+    "check_workers",
     "current_executor",
     "run_ordered",
     "single_threaded_blas",

@@ -15,13 +15,18 @@ from distributed.comm.core import CommClosedError
 from distributed.protocol import pickle
 
 from daskaug.errors import LostClusterError
-from daskaug.execution import graph
+from daskaug.execution import agreement, graph
 from daskaug.execution.bodies import as_loaded, call, call_on_parts
+from daskaug.execution.limits import tightest
+from daskaug.execution.losses import Work
 from daskaug.sources.base import BlockReader
 from daskaug.sources.shared_blocks import SharedBlock
 
 LARGE = 2**20
 """Bytes above which something goes to the workers by itself and not inside each task's message to the scheduler."""
+
+SHOWN = 512
+"""Tasks that are submitted to an adaptive cluster, where the window would be smaller."""
 
 HELD_PARTS = 64
 """Blocks that are kept on the workers for the tasks that come next, at least; more where tasks need many."""
@@ -44,8 +49,8 @@ def active_client() -> distributed.Client | None:
 class ClientPending:
     """A result on the cluster."""
 
-    def __init__(self, client: distributed.Client, future: Any) -> None:
-        self._client, self._future = client, future
+    def __init__(self, client: distributed.Client, future: Any, work: Work) -> None:
+        self._client, self._future, self._work = client, future, work
         self._made, self._is_here = None, False
 
     @property
@@ -60,14 +65,16 @@ class ClientPending:
         ------
         LostClusterError
             Where the scheduler has gone, or somebody has cancelled the task.
+        SourceError, StoreError
+            Where workers died of it, one after the other: most likely of too little memory.
         """
         if not self._is_here:
-            self._made, self._is_here = _result_of(self._future), True
+            self._made, self._is_here = _result_of(self._future, self._work), True
         return self._made
 
     def take(self) -> Any:
         """See :meth:`daskaug.execution.Pending.take`."""
-        made = self._made if self._is_here else _result_of(self._future)
+        made = self._made if self._is_here else _result_of(self._future, self._work)
         self._made, self._is_here = None, False
         self.cancel()
         return made
@@ -83,10 +90,12 @@ class ClientPending:
         return True
 
 
-def _result_of(future: Any) -> Any:
+def _result_of(future: Any, work: Work) -> Any:
     """What a future comes to; see :meth:`ClientPending.result`."""
     try:
         return future.result()
+    except distributed.KilledWorker as killed:
+        raise work.error(killed) from killed
     except (distributed.CancelledError, CommClosedError) as error:
         told = " ".join(str(error).split())
         raise LostClusterError(
@@ -118,19 +127,35 @@ class ClientExecutor:
 
     @property
     def parallelism(self) -> int:
-        """Threads of all workers at this moment; asks the scheduler."""
-        return max(1, sum(map(int, self._client.nthreads().values())))
+        """Threads of all workers at this moment; asks the scheduler, and looks at workers that have joined.
+
+        Raises
+        ------
+        ClusterError
+            Where one of them has other versions: see :mod:`daskaug.execution.agreement`.
+        """
+        threads = self._client.nthreads()
+        agreement.check_versions(self._client, threads)
+        return max(1, sum(map(int, threads.values())))
 
     @property
     def threads_per_process(self) -> int:
-        """Threads of the worker that has most of them."""
-        return max(1, *map(int, self._client.nthreads().values()), 1)
+        """Threads of the worker that has least memory for each of them."""
+        return self._tightest()[0]
 
     @property
     def memory_limit(self) -> int | None:
-        """Bytes that the worker with least of them may use, as far as workers have a limit; asks the scheduler."""
+        """Bytes that this worker may use, as far as workers have a limit."""
+        return self._tightest()[1]
+
+    @property
+    def least_shown(self) -> int:
+        """See :class:`~daskaug.execution.Executor`; adaptive clusters grow with what the scheduler knows of."""
+        return SHOWN if getattr(self._client.cluster, "_adaptive", None) is not None else 0
+
+    def _tightest(self) -> tuple[int, int | None]:
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return min((int(worker["memory_limit"]) for worker in workers if worker.get("memory_limit")), default=None)
+        return tightest([(int(worker["nthreads"]), worker.get("memory_limit") or None) for worker in workers])
 
     @property
     def description(self) -> str:
@@ -148,12 +173,12 @@ class ClientExecutor:
             # Tasks of this group of units and of the next.
             self._shared.held = max(self._shared.held, 2 * len(parts))
             blocks = [self._part(part) for part in parts]
-            return self._pending(call_on_parts, shared, reader.assembly(), blocks, args, options)
+            return self._pending(Work(reader, name), call_on_parts, shared, reader.assembly(), blocks, args, options)
         carried: Any = reader
         if reader.carried_nbytes > LARGE:
             with contextlib.suppress(CommClosedError):  # a worker has just died: then by way of the scheduler
                 carried = self._client.scatter(reader, hash=False)
-        return self._pending(call, shared, carried, args, options)
+        return self._pending(Work(reader, name), call, shared, carried, args, options)
 
     def run_graph(
         self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str
@@ -161,7 +186,7 @@ class ClientExecutor:
         """See :meth:`daskaug.execution.Executor.run_graph`."""
         futures = self._client.compute(graph.values(self._function(function), tasks, name))
         while futures:
-            yield _result_of(futures.pop(0))
+            yield _result_of(futures.pop(0), Work(tasks[-1 - len(futures)][0], name))
 
     def _is_usable(self, future: Any) -> bool:
         return future.client is self._client and future.status not in ("cancelled", "lost", "error")
@@ -174,9 +199,9 @@ class ClientExecutor:
         for part in parts:
             self._part(part)
 
-    def _pending(self, body: Callable[..., Any], *arguments: Any) -> ClientPending:
+    def _pending(self, work: Work, body: Callable[..., Any], *arguments: Any) -> ClientPending:
         *positional, options = arguments
-        return ClientPending(self._client, self._client.submit(body, *positional, **options))
+        return ClientPending(self._client, self._client.submit(body, *positional, **options), work)
 
     def _function(self, function: Callable[..., Any]) -> Any:
         """The function itself, or a copy on every worker where it carries much (a whitening matrix, say)."""

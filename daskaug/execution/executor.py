@@ -6,8 +6,10 @@ import atexit
 import collections
 import contextlib
 import itertools
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
@@ -15,6 +17,9 @@ from typing import Any, Protocol
 from daskaug.execution.bodies import call
 from daskaug.execution.limits import memory_of_machine
 from daskaug.sources.base import BlockReader
+
+LOOK_SECONDS = 1.0
+"""How long a cluster is taken to have the workers that it had."""
 
 READERS = 8
 """Threads that read ahead, at most."""
@@ -55,11 +60,15 @@ class Executor(Protocol):
 
     @property
     def threads_per_process(self) -> int:
-        """Tasks that can run at the same time in one process, at most."""
+        """Tasks that can run at the same time in the process with least memory for each of them."""
 
     @property
     def memory_limit(self) -> int | None:
-        """Bytes that a process that runs tasks may use; None where that is not known."""
+        """Bytes that this process may use; None where that is not known."""
+
+    @property
+    def least_shown(self) -> int:
+        """Tasks that should be submitted, if they are light, so that a cluster which grows with its work sees it."""
 
     @property
     def is_remote(self) -> bool:
@@ -129,6 +138,7 @@ class ThreadsExecutor:
     """Threads of this process; one pool for everything, made when it is first needed."""
 
     is_remote = False
+    least_shown = 0
 
     def __init__(self) -> None:
         self.parallelism = self.threads_per_process = thread_count()
@@ -204,7 +214,7 @@ def run_ordered(
     tasks: Iterable[tuple[BlockReader, tuple[Any, ...]]],
     *,
     name: str,
-    window: int | None = None,
+    window: int | Callable[[], int] | None = None,
     settles: bool = False,
 ) -> Generator[Any, None, None]:
     """Run tasks side by side and yield their results in the order of the tasks.
@@ -222,8 +232,9 @@ def run_ordered(
         Consumed as places in the window become free.
     name : str
         Of the tasks in the dashboard.
-    window : int, optional
-        Twice the executor's parallelism by default.
+    window : int or callable, optional
+        Twice the executor's parallelism by default. What may change with the cluster is called now and then; with a
+        number, tasks are heavy: no more of them are submitted for an adaptive cluster to see.
     settles : bool
         After an error, or where the consumer breaks off, wait for the tasks that run on threads of this process: then
         nothing of theirs is changed any more. Not for a generator that may be dropped unclosed, in one of them perhaps.
@@ -237,13 +248,13 @@ def run_ordered(
         yield from executor.run_graph(function, list(tasks), name)
         return
     pending: collections.deque[Pending] = collections.deque()
-    places = 0
+    places, looked = 0, -math.inf
     try:
-        for number, (reader, args) in enumerate(tasks):
-            if number % 64 == 0:  # a cluster may have grown meanwhile
-                places = window or 2 * executor.parallelism
+        for reader, args in tasks:
+            if time.monotonic() - looked > LOOK_SECONDS:  # a cluster may have grown meanwhile, or shrunk
+                places, looked = _places(executor, window, reader), time.monotonic()
             pending.append(executor.submit(function, reader, args, name))
-            if len(pending) >= places:
+            while len(pending) >= places:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -252,3 +263,11 @@ def run_ordered(
         for left in under_way if settles else ():
             with contextlib.suppress(Exception):  # the first error is the one to be told
                 left.result()
+
+
+def _places(executor: Executor, window: int | Callable[[], int] | None, reader: BlockReader) -> int:
+    """Tasks to be submitted and not yet yielded."""
+    if isinstance(window, int):
+        return max(1, window)
+    places = 2 * executor.parallelism if window is None else window()
+    return max(1, places, 0 if reader.carried_nbytes else executor.least_shown)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskaug.execution import Executor
+from daskaug.execution import Executor, check_workers
+from daskaug.execution.limits import refuse_blocks
 from daskaug.iterators.meter import Meter
 from daskaug.iterators.row_cache import RowCache
 from daskaug.planning.block_cache import BlockLayout
@@ -187,10 +188,14 @@ def supply_of(
     max_nbytes : int, optional
         Decoded bytes to keep in this process; by default 256 MiB, or what the shuffle needs.
     """
+    if executor.is_remote:
+        check_workers(source.probes())
     if source.random_access or (executor.is_remote and source.is_here):
         return DirectSupply(source, executor)
     needs = BlockNeeds.of(source, shuffle)
     if executor.is_remote:
+        largest = int((needs.layout.stops - needs.layout.starts).max(initial=0)) * source.row_nbytes
+        refuse_blocks(largest, executor.memory_limit, source.locator)
         return SharedSupply(source, needs)
     return CachedSupply(source, shuffle, needs, needs.kept_nbytes(max_nbytes), meter)
 

@@ -16,7 +16,7 @@ from zarr.codecs import Crc32cCodec
 from zarr.errors import ContainsArrayError
 
 from daskaug.errors import LostClusterError, StoreError
-from daskaug.execution import current_executor, run_ordered
+from daskaug.execution import check_workers, current_executor, run_ordered
 from daskaug.materialize.alignment import Pieces, check_owners
 from daskaug.materialize.codecs import CODECS, DEFAULT_CODEC, codec_name, column_codecs, image_codecs
 from daskaug.materialize.finishing import check_counts, content_of_source
@@ -35,6 +35,7 @@ from daskaug.materialize.persistence import NoSpaceError
 from daskaug.materialize.place import Place, without_credentials
 from daskaug.materialize.resuming import UNREADABLE, Found, check_source, look, recheck, remove_leftovers
 from daskaug.materialize.shard_task import array_of, open_to_write
+from daskaug.materialize.writable import Writing
 from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
 from daskaug.statistics.whitening.stored import digest_of
 
@@ -98,6 +99,7 @@ class Filling:
         """
         began, job, layout = time.perf_counter(), self.job, self.job.layout
         self._check_plan()
+        check_workers(job.source.probes() + ([] if job.masks is None else job.masks.source.probes()))
         with self._explaining(layout.rows):
             group = self.open_or_create()
             found = look(group, job.arrays, layout)
@@ -109,6 +111,8 @@ class Filling:
         digests = found.digests
         if len(missing) or not _manifest(group)["complete"]:
             with self._explaining(written):
+                if len(missing):
+                    check_workers([Writing(self.place, _manifest(group)["contract"])])
                 self._begin(group, found)
             self._write(missing, digests)
             with self._explaining(0):
@@ -292,7 +296,7 @@ class Filling:
             job.task(self.place),
             job.inputs(missing),
             name="daskaug-materialize",
-            window=executor.parallelism + 1,
+            window=lambda: executor.parallelism + 1,
             settles=True,
         )
         with contextlib.closing(results):

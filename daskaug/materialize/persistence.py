@@ -95,6 +95,11 @@ class PersistentReader(BlockReader):
     def __post_init__(self) -> None:
         object.__setattr__(self, "carried_nbytes", self.reader.carried_nbytes)
 
+    @property
+    def nbytes(self) -> int | None:
+        """See :class:`BlockReader`."""
+        return self.reader.nbytes
+
     def load(self) -> Any:
         """See :meth:`BlockReader.load`."""
         for attempt in range(TRIES - 1):

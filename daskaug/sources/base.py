@@ -24,6 +24,11 @@ class BlockReader(abc.ABC):
 
     carried_nbytes: int = 0
 
+    @property
+    def nbytes(self) -> int | None:
+        """Decoded bytes of the rows, where that is known beforehand."""
+        return None
+
     def parts(self) -> list[Any] | None:
         """For rows that a graph computes: the dask values to compute, of which :meth:`assembly` makes the rows."""
         return None
@@ -125,6 +130,10 @@ class Source(abc.ABC):
         """What a task needs for some rows, in their order."""
         return RowsReader(self, rows)
 
+    def probes(self) -> list[BlockReader]:
+        """What fails quickly where the source cannot be opened, without reading images; none where pixels travel."""
+        return []
+
     def as_dask(self, plan: Plan) -> Any:
         """The source as a dask array of these blocks, where it is in memory or a graph anyway; otherwise None."""
         return None
@@ -146,6 +155,11 @@ class RangeReader(BlockReader):
     start: int
     stop: int
 
+    @property
+    def nbytes(self) -> int:
+        """See :class:`BlockReader`."""
+        return (self.stop - self.start) * self.source.row_nbytes
+
     def load(self) -> NDArray[Any]:
         """See :meth:`BlockReader.load`."""
         return self.source.read(self.start, self.stop)
@@ -160,6 +174,11 @@ class RowsReader(BlockReader):
 
     source: Source
     rows: NDArray[np.int64]
+
+    @property
+    def nbytes(self) -> int:
+        """See :class:`BlockReader`."""
+        return len(self.rows) * self.source.row_nbytes
 
     def load(self) -> NDArray[Any]:
         """See :meth:`BlockReader.load`."""
@@ -178,6 +197,11 @@ class CarryingReader(BlockReader):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "carried_nbytes", self.block.nbytes)
+
+    @property
+    def nbytes(self) -> int:
+        """See :class:`BlockReader`."""
+        return self.block.nbytes
 
     def load(self) -> NDArray[Any]:
         """See :meth:`BlockReader.load`."""

@@ -218,6 +218,10 @@ class CachedSource(Source):
             return CachedReader(self.only(rows), np.arange(len(rows)), label)
         return CachedReader(self, rows, label)
 
+    def probes(self) -> list[BlockReader]:
+        """See :meth:`Source.probes`."""
+        return self._source.probes()
+
     def as_dask(self, plan: Plan) -> Any:
         """See :meth:`Source.as_dask`; what is a graph already is not kept."""
         return self._source.as_dask(plan) if self._is_graph else None

@@ -230,6 +230,11 @@ class ImageFiles(Source):
         """See :meth:`Source.rows_reader`; the paths of these rows travel."""
         return FilesReader(self.only(rows))
 
+    def probes(self) -> list[BlockReader]:
+        """See :meth:`Source.probes`: the first file and the last, if they are not among those that are missing here."""
+        ends = [self._path(row) for row in sorted({0, self.shape[0] - 1})] if self.shape[0] else []
+        return [FileProbe(path) for path in ends if os.path.isfile(path)]
+
     def as_dask(self, plan: Plan) -> Any:
         """See :meth:`Source.as_dask`: each task carries the paths of its own files, not of all."""
         from daskaug.sources.dask_array import from_readers
@@ -300,6 +305,29 @@ class FilesReader(BlockReader):
 
     def __repr__(self) -> str:
         return f"{self.files.shape[0]} files in {self.files.locator}, the first of them {self.files.names[:1].tolist()}"
+
+    @property
+    def nbytes(self) -> int:
+        """See :class:`BlockReader`."""
+        return self.files.shape[0] * self.files.row_nbytes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FileProbe(BlockReader):
+    """Opens a file; loads nothing of it."""
+
+    path: str
+
+    def load(self) -> None:
+        """See :meth:`BlockReader.load`."""
+        try:
+            with open(self.path, "rb"):
+                pass
+        except OSError as error:
+            raise SourceError(describe_os_error(error)) from error
+
+    def __repr__(self) -> str:
+        return self.path
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -20,6 +20,12 @@ class JoinedReader(BlockReader):
     def __post_init__(self) -> None:
         object.__setattr__(self, "carried_nbytes", sum(reader.carried_nbytes for reader in self.readers))
 
+    @property
+    def nbytes(self) -> int | None:
+        """See :class:`BlockReader`."""
+        known = [reader.nbytes for reader in self.readers]
+        return sum(each or 0 for each in known) if all(known) else None
+
     def parts(self) -> list[Any] | None:
         """All of their parts; those that are no graphs are loaded while assembling."""
         parts = [reader.parts() for reader in self.readers]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
+import os
 import pickle
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -75,10 +78,21 @@ class ZarrSource(Source):
             return CarryingReader(self.take(rows), f"{len(rows)} rows of {self.locator}")
         return super().rows_reader(rows)
 
+    def probes(self) -> list[BlockReader]:
+        """See :meth:`Source.probes`: its metadata are read."""
+        return [] if self._is_local else [_Opening(self)]
+
     def _open(self) -> zarr.Array[Any]:
         if self._array is None:
             with self._lock:
-                array = _reopen(pickle.dumps((self._store, self._path)), self._layout)
+                try:
+                    array = _reopen(pickle.dumps((self._store, self._path)), self._layout)
+                except (OSError, zarr.errors.NodeNotFoundError) as error:
+                    raise SourceError(
+                        f"{self.locator} cannot be opened by process {os.getpid()} on {socket.gethostname()}, whose "
+                        f"working folder is {os.getcwd()}: {' '.join(str(error).split())}. It has to be there for "
+                        "every worker: name an absolute path on a file system that they share, or a URL."
+                    ) from error
                 if array.shape[1:] != self.shape[1:] or array.shape[0] < self.shape[0]:
                     raise SourceError(
                         f"{self.locator} held images of shape {self.shape} when it was opened, and of shape "
@@ -93,6 +107,20 @@ class ZarrSource(Source):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._array, self._lock = None, threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Opening(BlockReader):
+    """Opens an array, as its first task would; loads nothing of it."""
+
+    source: ZarrSource
+
+    def load(self) -> None:
+        """See :meth:`BlockReader.load`."""
+        self.source._open()
+
+    def __repr__(self) -> str:
+        return self.source.locator
 
 
 @functools.lru_cache(maxsize=32)
