@@ -15,7 +15,7 @@ from daskaug.cli.sources import open_source
 _Store = Annotated[str, typer.Argument(help="Path or URL of a materialised store.")]
 _From = Annotated[
     str | None,
-    typer.Option("--source", help="What it was made from: Zarr path or URL, folder or table; as it says by default."),
+    typer.Option("--source", help="What it was made from: Zarr path or URL, folder or table read as for ingest."),
 ]
 _FILES = {name: kind for name, kind in SOURCE.items() if name != "y"}
 

@@ -57,6 +57,11 @@ def append(filling: Filling) -> Report:
     """
     job, place = filling.job, filling.place
     members = _checked_members(filling)
+    for member in members:  # what was lost is made again
+        first, layout = member.first_row, member.layout
+        own = _rows_of(job, first, first + layout.n, layout)
+        if filling.recheck or len(look(member.group, own.arrays, layout).missing):
+            dataclasses.replace(filling, job=own, place=member.place, progress=None).run()
     hashes = [str(member.manifest["store_hash"]) for member in members]
     new = _new_part(filling, members)
     if new is None:
@@ -67,7 +72,14 @@ def append(filling: Filling) -> Report:
     entry = {"path": path, "rows": new.job.source.shape[0], "store_hash": written.store_hash}
     group = place.open_group("r+")
     manifest: Any = group.attrs[MANIFEST]
-    group.attrs[MANIFEST] = manifest | {"parts": [*manifest.get("parts", []), entry]}
+    parts = list(manifest.get("parts", []))
+    if entry not in parts:  # another run may have appended the same
+        if any(part["path"] == path for part in parts):
+            raise StoreError(
+                f"Somebody else has appended other rows to {place} meanwhile. Run the same call again, with all rows "
+                "of the source."
+            )
+        group.attrs[MANIFEST] = manifest | {"parts": [*parts, entry]}
     return _report(job, members, written, [*hashes, written.store_hash])
 
 
@@ -144,11 +156,6 @@ def _check_member(job: Job, member: _Member, filling: Filling) -> None:
     check_contract(member.place, member.manifest, own)
     dataclasses.replace(filling, job=own, place=member.place).check_codec(member.manifest)
     found = look(member.group, own.arrays, layout)
-    if len(found.missing):
-        raise StoreError(
-            f"{member.place} has lost {len(found.missing)} of its {layout.shards} shards. Restore them before anything "
-            "is added: run materialize() with the rows that it was made of."
-        )
     check_source(member.group, found, layout, own.source, first)
 
 

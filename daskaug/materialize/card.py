@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from daskaug.config import Config
-from daskaug.materialize.inspecting import object_sizes
+from daskaug.materialize.inspecting import object_sizes, read_records, told
 from daskaug.materialize.layout import DIGEST
 from daskaug.materialize.place import StoreLike
 from daskaug.materialize.recomputing import Part, hash_of, open_parts
+from daskaug.materialize.resuming import UNREADABLE
 
 CLASSES = 20
 """Most classes that are counted one by one."""
@@ -38,7 +41,7 @@ def info(store: StoreLike, *, storage_options: dict[str, Any] | None = None) -> 
     Raises
     ------
     StoreError
-        Where there is no such store.
+        Where there is no such store, or what describes it is damaged.
     """
     parts = open_parts(store, storage_options)
     blocks = [_card(part, part.name or part.address) for part in parts]
@@ -65,7 +68,12 @@ def _card(part: Part, name: str) -> str:
     lines.append(_line("pixels", pixels))
     lines.append(_line("seed", f"{contract['seed']} (seeding version {contract['seeding_version']})"))
     lines.append(_line("options", ", ".join(_options(contract["config"])) or "all at their defaults"))
-    for statistic, value in part.statistics.items():
+    try:
+        statistics = part.statistics
+    except UNREADABLE as error:
+        statistics = {}
+        lines.append(_line("statistics", _unreadable(error)))
+    for statistic, value in statistics.items():
         shown = np.array2string(np.ravel(value), precision=6, separator=", ", threshold=8)
         lines.append(_line(statistic, shown if value.size <= 8 else f"{value.dtype} of shape {value.shape}"))
     lines += _source(part)
@@ -75,9 +83,22 @@ def _card(part: Part, name: str) -> str:
 
 def _state(part: Part) -> str:
     count = part.layout.shards
-    done = int(np.asarray(part.array(DIGEST)[:]).any(axis=1).sum()) if part.has(DIGEST) else 0
+    committed, damaged = _committed(part)
     state = "complete" if part.manifest.get("complete") else "NOT complete: run the same materialize() again"
-    return f"{state}; {done:,} of {count:,} shards"
+    told = f"; {damaged:,} commit records cannot be read: see verify" if damaged else ""
+    return f"{state}; {int(committed.sum()):,} of {count:,} shards{told}"
+
+
+def _committed(part: Part) -> tuple[NDArray[np.bool_], int]:
+    """Which shards are committed, and how many commit records cannot be read."""
+    if not part.has(DIGEST):
+        return np.zeros(part.layout.shards, np.bool_), 0
+    records, damaged = read_records(part.array(DIGEST))
+    return np.asarray(records.any(axis=1)), int(damaged.sum())
+
+
+def _unreadable(error: Exception) -> str:
+    return f"cannot be read: {told(error)}; verify says what is damaged"
 
 
 def _arrays(part: Part) -> list[str]:
@@ -113,7 +134,16 @@ def _labels(part: Part) -> list[str]:
     """How many images of each class, where labels are few whole numbers."""
     if not part.has("y"):
         return []
-    labels = np.asarray(part.array("y")[:])
+    try:
+        labels = np.asarray(part.array("y")[:])
+    except UNREADABLE as error:
+        return [_line("labels", _unreadable(error))]
+    so_far = ""
+    if not part.manifest.get("complete"):  # what is not written yet reads as zeros
+        labels = labels[np.repeat(_committed(part)[0], part.layout.shard_rows)[: len(labels)]]
+        so_far = f" (of {len(labels):,} images that are written)"
+        if not len(labels):
+            return []
     if labels.ndim == 2 and labels.shape[1] > 1 and ((labels == 0) | (labels == 1)).all():
         found, counts = np.arange(labels.shape[1]), labels.sum(axis=0).astype(int)
     elif labels.ndim == 1 and labels.dtype.kind in "biu":
@@ -121,15 +151,16 @@ def _labels(part: Part) -> list[str]:
     else:
         return [_line("labels", f"{labels.dtype} of shape {labels.shape[1:] or '()'}")]
     if len(found) > CLASSES:
-        return [_line("labels", f"{len(found):,} classes of {counts.min():,} to {counts.max():,} images")]
+        return [_line("labels", f"{len(found):,} classes of {counts.min():,} to {counts.max():,} images{so_far}")]
     named = [f"{_name(part, int(label))}: {count:,}" for label, count in zip(found, counts, strict=True)]
-    return [_line("labels", ", ".join(named))]
+    return [_line("labels", ", ".join(named) + so_far)]
 
 
 def _name(part: Part, label: int) -> str:
     names = part.group.get("class_name")
     if isinstance(names, zarr.Array) and 0 <= label < names.shape[0]:
-        return str(np.asarray(names[label]).item())
+        with contextlib.suppress(*UNREADABLE):  # damaged: the number will do
+            return str(np.asarray(names[label]).item())
     return str(label)
 
 

@@ -8,22 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug.materialize.findings import LISTED, Finding
+from daskaug.materialize.inspecting import told
 from daskaug.materialize.recomputing import Part
 from daskaug.sources.fingerprint import content_digest
 
 
-def check_statistics(part: Part, prefix: str, findings: list[Finding]) -> None:
-    """Compare the stored statistics with their hash in the manifest."""
+def check_statistics(part: Part, prefix: str, findings: list[Finding]) -> bool:
+    """Compare the stored statistics with their hash in the manifest; whether they can be read at all."""
     try:
         digest = content_digest(part.statistics).hex()
     except Exception as error:  # noqa: BLE001  whatever a broken codec raises
-        findings.append(Finding("unreadable", f"{prefix}statistics", f"they cannot be read: {error}"))
-        return
+        findings.append(Finding("unreadable", f"{prefix}statistics", f"they cannot be read: {told(error)}"))
+        return False
     if digest != part.contract["statistics_digest"]:
         names = ", ".join(sorted(part.statistics)) or "none are there"
         findings.append(
             Finding("statistics", f"{prefix}statistics", f"they ({names}) are not those that the manifest knows")
         )
+    return True
 
 
 def check_columns(part: Part, prefix: str, bad_shards: set[int], findings: list[Finding]) -> None:
@@ -39,7 +41,14 @@ def check_columns(part: Part, prefix: str, bad_shards: set[int], findings: list[
     findings : list of Finding
         Is added to.
     """
-    table = {name: np.asarray(part.array(name)[:]) for name in sorted(part.contract["columns"])}
+    table = {}
+    for name in sorted(part.contract["columns"]):
+        try:
+            table[name] = np.asarray(part.array(name)[:])
+        except Exception as error:  # noqa: BLE001  whatever a broken codec raises
+            findings.append(Finding("unreadable", f"{prefix}array {name}", f"it cannot be read: {told(error)}"))
+    if len(table) < len(part.contract["columns"]):
+        return
     source_row = table["source_row"]
     outside = np.flatnonzero((source_row < part.first_row) | (source_row >= part.first_row + part.source_rows))
     if len(outside):
@@ -58,9 +67,9 @@ def check_columns(part: Part, prefix: str, bad_shards: set[int], findings: list[
     known = {name: values[first] for name, values in table.items()}
     if len(first) == part.source_rows and content_digest(known).hex() != part.contract["columns_digest"]:
         where = f"{prefix}array {' or '.join(suspects(table))}"
-        told = "its values are not those that the manifest knows"
+        wrong = "its values are not those that the manifest knows"
         findings.append(
-            Finding("columns", where, told if bad_shards else f"{told}; full=True (--full) says in which shard")
+            Finding("columns", where, wrong if bad_shards else f"{wrong}; full=True (--full) says in which shard")
         )
 
 

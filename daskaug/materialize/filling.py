@@ -12,23 +12,20 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 from zarr.errors import ContainsArrayError
 
 from daskaug.errors import LostClusterError, StoreError
 from daskaug.execution import check_workers, current_executor, run_ordered
 from daskaug.materialize.alignment import Pieces, check_owners
-from daskaug.materialize.codecs import CODECS, DEFAULT_CODEC, codec_name, column_codecs, image_codecs
+from daskaug.materialize.claiming import lay_out, refuse_occupied, statistics_are_whole, write_statistics
+from daskaug.materialize.codecs import CODECS, DEFAULT_CODEC, codec_name
 from daskaug.materialize.finishing import check_counts, content_of_source
 from daskaug.materialize.job import Job
 from daskaug.materialize.layout import (
-    ARRAYS,
     DIGEST,
     FORMAT_VERSION,
     MANIFEST,
-    NBYTES,
-    STATISTICS,
-    ZCA_DIRECTIONS,
+    contract_digest,
     store_digest,
 )
 from daskaug.materialize.persistence import NoSpaceError
@@ -36,8 +33,6 @@ from daskaug.materialize.place import Place, without_credentials
 from daskaug.materialize.resuming import UNREADABLE, Found, check_source, look, recheck, remove_leftovers
 from daskaug.materialize.shard_task import array_of, open_to_write
 from daskaug.materialize.writable import Writing
-from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
-from daskaug.statistics.whitening.stored import digest_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,20 +101,24 @@ class Filling:
             check_source(group, found, layout, job.source, job.first_row)
             if self.recheck:
                 found = recheck(self.place, job.arrays, layout, found, current_executor())
+            manifest = _manifest(group)
+            self._check_records(manifest, found)
+            if not statistics_are_whole(group, job):
+                write_statistics(group, job)
         missing = found.missing
         written = _rows_of(job, missing)
         digests = found.digests
-        if len(missing) or not _manifest(group)["complete"]:
+        if len(missing) or not manifest["complete"]:
             with self._explaining(written):
                 if len(missing):
-                    check_workers([Writing(self.place, _manifest(group)["contract"])])
+                    check_workers([Writing(self.place, manifest["contract"])])
                 self._begin(group, found)
-            self._write(missing, digests)
+            self._write(missing, digests, manifest["contract"])
             with self._explaining(0):
-                store_hash = self._finish(digests)
+                store_hash = self._finish(digests, manifest.get("store_hash"), missing)
                 remove_leftovers(self.place.open_group("r+"), job.arrays, missing)
         else:
-            store_hash = _manifest(group)["store_hash"]
+            store_hash = manifest["store_hash"]
         seconds = time.perf_counter() - began
         return Report(self.place.address, layout.rows, written, layout.nbytes, seconds, store_hash)
 
@@ -160,7 +159,7 @@ class Filling:
         check_contract(place, manifest, job)
         self.check_codec(manifest)
         if not manifest["laid_out"]:
-            return self._lay_out(group)
+            return self._lay_out()
         arrays = {name: Pieces.of(array_of(group, name)) for name in job.arrays}
         layout = job.layout
         check_owners(layout.rows, map(layout.shard, range(layout.shards)), arrays)
@@ -211,11 +210,12 @@ class Filling:
             },
             "versions": {name: importlib.metadata.version(name) for name in ("daskaug", "numpy", "scipy", "zarr")},
         }
+        refuse_occupied(self.place)
         try:
-            group = self.place.create_group({MANIFEST: manifest})
+            self.place.create_group({MANIFEST: manifest})
         except ContainsArrayError as error:
             raise StoreError(f"{self.place} lies inside of a Zarr array. Choose another place.") from error
-        return self._lay_out(group)
+        return self._lay_out()
 
     def _codec_of(self, manifest: dict[str, Any]) -> Any:
         """The codec that was given, or the one that the manifest names (planning lays out without a manifest)."""
@@ -229,48 +229,13 @@ class Filling:
             )
         return named
 
-    def _lay_out(self, group: zarr.Group) -> zarr.Group:
-        """Make the empty arrays."""
-        job, layout = self.job, self.job.layout
-        codec = self._codec_of(_manifest(group))
-        for name, (dtype, shape) in job.pictures.items():
-            group.create_array(
-                name,
-                shape=(layout.rows, *shape),
-                dtype=dtype,
-                chunks=(layout.chunk_rows, *shape),
-                shards=(layout.shard_rows, *shape),
-                compressors=image_codecs(codec, dtype),
-                overwrite=True,
-            )
-        for name, (stored, shape) in job.stored_columns.items():
-            group.create_array(
-                name,
-                shape=(layout.rows, *shape),
-                dtype=stored,
-                chunks=(layout.shard_rows, *shape),
-                compressors=column_codecs(),
-                overwrite=True,
-            )
-        records: dict[str, tuple[int, Any]] = {DIGEST: (32, np.uint8), NBYTES: (len(job.arrays), np.int64)}
-        for name, (width, kind) in records.items():
-            array = group.create_array(
-                name,
-                shape=(layout.shards, width),
-                dtype=kind,
-                chunks=(1, width),
-                fill_value=0,
-                compressors=(Crc32cCodec(),),
-                overwrite=True,
-            )
-            if name == NBYTES:
-                array.attrs[ARRAYS] = job.arrays
-        statistics = group.require_group(STATISTICS)
-        for name, value in job.statistics.items():
-            array = statistics.create_array(name, data=value, compressors=column_codecs(), overwrite=True)
-            if name == ZCA_DIRECTIONS:
-                array.attrs[DIRECTIONS_DIGEST] = digest_of(value)
-        group.attrs[MANIFEST] = _manifest(group) | {"laid_out": True}
+    def _lay_out(self) -> zarr.Group:
+        """Make the empty arrays, unless another run has made them meanwhile."""
+        group = open_to_write(self.place)
+        manifest = _manifest(group)
+        if not manifest["laid_out"]:
+            lay_out(group, self.job, self._codec_of(manifest))
+            group.attrs[MANIFEST] = _manifest(open_to_write(self.place)) | {"laid_out": True}
         return group
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -280,20 +245,21 @@ class Filling:
 
         A damaged shard loses its commit record: were this run broken off, the next would take it for whole.
         """
-        manifest = _manifest(group) | {"complete": False}
+        fresh = open_to_write(self.place)  # something may have been appended meanwhile
+        manifest = _manifest(fresh) | {"complete": False}
         manifest.pop("store_hash", None)
-        group.attrs[MANIFEST] = manifest
+        fresh.attrs[MANIFEST] = manifest
         records = array_of(group, DIGEST).with_config({"write_empty_chunks": True})
         for number in found.damaged.tolist():
             records[number] = 0
 
-    def _write(self, missing: NDArray[np.intp], digests: NDArray[np.uint8]) -> None:
+    def _write(self, missing: NDArray[np.intp], digests: NDArray[np.uint8], contract: Any) -> None:
         """Write shards, and enter their digests."""
         job, layout, executor = self.job, self.job.layout, current_executor()
         left = _rows_of(job, missing)
         results = run_ordered(
             executor,
-            job.task(self.place),
+            dataclasses.replace(job.task(self.place), contract=contract_digest(contract)),
             job.inputs(missing),
             name="daskaug-materialize",
             window=lambda: executor.parallelism + 1,
@@ -338,8 +304,28 @@ class Filling:
 
     # --- finishing -----------------------------------------------------------------------------------------------
 
-    def _finish(self, digests: NDArray[np.uint8]) -> str:
-        """Look whether everything is there, and only then say so."""
+    def _check_records(self, manifest: dict[str, Any], found: Found) -> None:
+        """Whether the commit records that are left of a finished store are those that it was finished with."""
+        if not manifest["complete"] or not found.committed.all():
+            return
+        if store_digest(manifest["contract"], found.digests) != manifest["store_hash"]:
+            raise StoreError(
+                f"{self.place} was finished with the hash {manifest['store_hash']}, and its commit records now make "
+                "another: a shard was written over, by another run perhaps. `daskaug verify` says which. Restore it, "
+                "or remove the store and make it again."
+            )
+
+    def _finish(self, digests: NDArray[np.uint8], before: str | None, written: NDArray[np.intp]) -> str:
+        """Look whether everything is there, and only then say so.
+
+        Parameters
+        ----------
+        digests : (shards, 32) uint8
+        before : str or None
+            Hash that the store had when it was finished once.
+        written : (k,) integers
+            Shards that this run wrote.
+        """
         job = self.job
         group = open_to_write(self.place)
         found = look(group, job.arrays, job.layout)
@@ -362,6 +348,15 @@ class Filling:
         manifest = _manifest(group)
         # The stored contract, which the hash must fit: options may be written otherwise now, as 25.0 for 25.
         store_hash = store_digest(manifest["contract"], digests)
+        if before is not None and store_hash != before:
+            records = array_of(group, DIGEST).with_config({"write_empty_chunks": True})
+            for number in written.tolist():
+                records[number] = 0
+            raise StoreError(
+                f"{len(written)} shards of {self.place} were lost and have been made again, and are others than "
+                f"before: its hash was {before} and would be {store_hash}. The images of the source have changed "
+                "since. Pass those that it was made of, or remove the store and make it again."
+            )
         manifest["source"] = manifest["source"] | {"content": content.digest, "rows_hashed": content.rows}
         group.attrs[MANIFEST] = manifest | {"complete": True, "store_hash": store_hash}
         return store_hash

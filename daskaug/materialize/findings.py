@@ -49,6 +49,8 @@ class Verification:
         Of these, the ones that were read and compared with their commit records.
     samples : int
         Rows that were made again from their keys.
+    samples_wanted : int
+        Rows that should have been: more, where there was no source to make them from.
     """
 
     store: str
@@ -60,6 +62,7 @@ class Verification:
     objects: int
     shards_read: int
     samples: int
+    samples_wanted: int = 0
 
     @property
     def ok(self) -> bool:
@@ -75,7 +78,7 @@ class Verification:
         ]
         lines += [f"not checked  {what}" for what in self.not_checked]
         lines += [f"WRONG        {finding}" for finding in self.findings]
-        verdict = "nothing is wrong"
+        verdict = "nothing is wrong" + (" in what was checked" if self.samples < self.samples_wanted else "")
         if self.findings:
             verdict = f"{len(self.findings):,} finding{'s' if len(self.findings) > 1 else ''}"
         return "\n".join([*lines, verdict])

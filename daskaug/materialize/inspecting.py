@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from daskaug.errors import StoreError
 from daskaug.materialize.layout import DIGEST, MANIFEST
 from daskaug.materialize.place import Place, StoreLike, sizes_of
+from daskaug.materialize.resuming import UNREADABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +52,85 @@ def is_store(target: str) -> bool:
     return "://" in target or any((Path(target) / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
+def open_node(place: Place) -> zarr.Group | zarr.Array[Any]:
+    """What lies at a place, for reading.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is nothing.
+    StoreError
+        Where what describes it is damaged.
+    """
+    try:
+        return place.open()
+    except FileNotFoundError:  # zarr's own is a ValueError too
+        raise
+    except UNREADABLE as error:
+        if isinstance(error, StoreError):
+            raise
+        raise damaged_metadata(place.address, error) from error
+
+
+def damaged_metadata(address: str, error: Exception | str) -> StoreError:
+    """The error for a group or array whose ``zarr.json`` cannot be read.
+
+    Parameters
+    ----------
+    address : str
+        Of the group or array.
+    error : Exception or str
+        What is wrong with it.
+    """
+    return StoreError(
+        f"{address}/zarr.json, which says what is stored there, is damaged: {told(error)}. Put back a copy of this "
+        "file, or remove the store and make it again."
+    )
+
+
+def told(error: Exception | str) -> str:
+    """An error of somebody else in one line, with its kind."""
+    line = " ".join(str(error).split()).rstrip(".")
+    return line if isinstance(error, str) else f"{line or 'it cannot be read'} ({type(error).__name__})"
+
+
+def read_records(array: zarr.Array[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The records of all shards, as far as they can be read.
+
+    Parameters
+    ----------
+    array : (shards, ...) zarr.Array
+
+    Returns
+    -------
+    records : (shards, ...) array
+        Zeros where one is missing or damaged.
+    damaged : (shards,) bool
+        Which of them cannot be read.
+    """
+    records = np.zeros(array.shape, array.dtype)
+    damaged = np.zeros(len(records), np.bool_)
+    try:
+        records[...] = array[:]
+        return records, damaged
+    except StoreError:  # cannot be reached
+        raise
+    except UNREADABLE:
+        pass  # one by one: a damaged record must not hide the others
+    for number in range(len(records)):
+        try:
+            records[number] = array[number]
+        except StoreError:
+            raise
+        except UNREADABLE:
+            damaged[number] = True
+    return records, damaged
+
+
 def is_materialized(store: str, storage_options: dict[str, Any] | None = None) -> bool:
     """Whether a Zarr store is one that daskaug wrote."""
     try:
-        found = Place.of(store, storage_options).open()
+        found = open_node(Place.of(store, storage_options))
     except FileNotFoundError:
         return False
     return isinstance(found, zarr.Group) and MANIFEST in found.attrs
@@ -78,7 +155,7 @@ def labels_of(store: str, name: str | None, storage_options: dict[str, Any] | No
     """
     place = Place.of(store, storage_options)
     try:
-        found = place.open()
+        found = open_node(place)
     except FileNotFoundError:
         return None
     if isinstance(found, zarr.Array):
@@ -100,10 +177,10 @@ def inspect_store(store: StoreLike) -> list[ArrayFacts]:
     Raises
     ------
     StoreError
-        Where there is no store.
+        Where there is no store, or what describes it is damaged.
     """
     try:
-        found = Place.of(store).open()
+        found = open_node(Place.of(store))
     except FileNotFoundError as error:
         raise StoreError(f"There is no Zarr store at {store}.") from error
     if isinstance(found, zarr.Array):
@@ -112,8 +189,16 @@ def inspect_store(store: StoreLike) -> list[ArrayFacts]:
 
 
 def find_faults(store: StoreLike) -> list[str]:
-    """What a store that daskaug wrote says about itself and does not hold: lengths that differ, unfinished shards."""
-    found = Place.of(store).open()
+    """What a store that daskaug wrote says about itself and does not hold: lengths that differ, unfinished shards.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no store.
+    StoreError
+        Where what describes it is damaged.
+    """
+    found = open_node(Place.of(store))
     if isinstance(found, zarr.Array) or MANIFEST not in found.attrs:
         return []
     manifest: Any = found.attrs[MANIFEST]
@@ -128,7 +213,13 @@ def find_faults(store: StoreLike) -> list[str]:
             faults.append(f"{name!r} has {array.shape[0]} rows instead of {rows}")
     digests = found.get(DIGEST)
     if isinstance(digests, zarr.Array):
-        unwritten = np.flatnonzero(~np.asarray(digests[:]).any(axis=1))
+        records, damaged = read_records(digests)
+        if damaged.any():
+            faults.append(
+                f"{damaged.sum()} of {len(records)} commit records in {DIGEST!r} cannot be read, the first is that of "
+                f"shard {np.flatnonzero(damaged)[0]}; run the same materialize() again"
+            )
+        unwritten = np.flatnonzero(~records.any(axis=1) & ~damaged)
         if len(unwritten):
             faults.append(
                 f"{len(unwritten)} of {digests.shape[0]} shards have not been written, the first is {unwritten[0]}"

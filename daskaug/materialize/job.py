@@ -100,6 +100,8 @@ class Job:
                     "numpy.unique(labels, return_inverse=True)."
                 )
         self.transform.check_images(self.source.shape[1:])
+        if self.transform.standardize:
+            self.transform.check_fitted()
         if self.balance and int(epochs) * self.copies.most > seeding.SEED_LIMIT:
             raise ConfigError(
                 f"epochs={epochs} with up to {self.copies.most} copies of an image in each are more than the "

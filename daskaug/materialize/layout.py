@@ -193,3 +193,8 @@ def store_digest(contract: dict[str, Any], shard_digests: NDArray[np.uint8]) -> 
 def joined_hash(hashes: Sequence[str]) -> str:
     """The one line for a store and what was appended to it, from those of each, in this order."""
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def contract_digest(contract: Any) -> str:
+    """By which a task knows that the store it writes to is the one that it was made for."""
+    return hashlib.sha256(json.dumps(contract, sort_keys=True).encode()).hexdigest()

@@ -15,6 +15,7 @@ from zarr.storage import WrapperStore
 
 from daskaug.errors import StoreError
 from daskaug.sources import BlockReader
+from daskaug.sources.zarr_array import censored, is_revealing
 
 TRIES = 5
 """Times that something is asked of a store before it counts as broken."""
@@ -218,7 +219,7 @@ class PersistentStore(WrapperStore[Store]):
             await asyncio.sleep(FIRST_PAUSE * 2**attempt)
         raise AssertionError("unreachable")
 
-    def _explained(self, error: Exception, passes: bool) -> StoreError | None:
+    def _explained(self, error: Exception, passes: bool) -> Exception | None:
         if isinstance(error, StoreError):
             return None
         found = f"{type(error).__name__}: {self._censored(str(error))}"
@@ -234,11 +235,15 @@ class PersistentStore(WrapperStore[Store]):
                 f"{self.address} failed {TRIES} times in a row, lastly with {found}. What is written stays valid: "
                 "the same call goes on from there when the store works again."
             )
-        return None
+        if not is_revealing(error, self._secrets):
+            return None
+        if isinstance(error, FileNotFoundError):  # who asks goes by its type
+            return FileNotFoundError(self._censored(str(error)))
+        return StoreError(
+            f"{self.address} cannot be used ({found}). Check the URL and storage_options=, whose credentials are left "
+            "out here."
+        )
 
     def _censored(self, text: str) -> str:
         """What an error says, in one line and without secrets."""
-        text, _, _ = text.partition("\n")
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return censored(text, self._secrets).partition("\n")[0]

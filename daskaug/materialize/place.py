@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Wrap
 
 from daskaug.errors import StoreError
 from daskaug.materialize.persistence import PersistentStore
+from daskaug.sources.zarr_array import censored, is_revealing, secrets_of, secrets_of_store
+from daskaug.sources.zarr_array import without_credentials as without_credentials
 
 StoreLike = str | os.PathLike[str] | Store
 """What users may pass as a store."""
 
-_SHORTEST_SECRET = 4
 _ASKED_AT_ONCE = 32
 _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial$")
 """End of the name that Zarr gives to a file while it writes it."""
@@ -82,6 +82,8 @@ class Place:
         elif isinstance(innermost := _innermost(self.store), FsspecStore):
             protocol = innermost.fs.protocol
             base = f"{protocol if isinstance(protocol, str) else protocol[0]}://{innermost.path.lstrip('/')}"
+            if "://" in innermost.path:  # over HTTP a path is the whole URL
+                base = without_credentials(innermost.path)
         else:
             base = str(innermost)
         return f"{base.rstrip('/')}/{self.path}" if self.path else base
@@ -125,19 +127,32 @@ class Place:
         FileNotFoundError
             Where there is none.
         StoreError
-            Where it cannot be reached.
+            Where it cannot be reached, and where a file is in the way.
         """
         # Asked for every format at once, zarr leaves requests behind where the first of them fails.
         return zarr.open_group(self._opened(mode == "r"), path=self.path, mode=mode, zarr_format=3)  # type: ignore[arg-type]
+
+    def to_read(self) -> Store:
+        """The store itself, for reading."""
+        return self._persistent(self._new_store(True))
 
     def open(self) -> zarr.Group | zarr.Array[Any]:
         """Open what is there, group or array of any format, for reading: see :meth:`open_group`."""
         return zarr.open(self._opened(True), path=self.path, mode="r")
 
     def create_group(self, attributes: dict[str, Any] | None = None) -> zarr.Group:
-        """Make the group, and the folder that it lies in, with its attributes in one write."""
+        """Make the group, and the folder that it lies in, with its attributes in one write.
+
+        Raises
+        ------
+        StoreError
+            Where a file is in the way, or the place cannot be written to.
+        """
         store = self._persistent(self._new_store(False))
-        return zarr.create_group(store, path=self.path, zarr_format=3, attributes=attributes or {})
+        try:
+            return zarr.create_group(store, path=self.path, zarr_format=3, attributes=attributes or {})
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreError(_file_in_the_way(self.address, "a file is in the way")) from error
 
     def _opened(self, read_only: bool) -> Store:
         # Zarr makes the folder of a local store that is opened for writing.
@@ -149,16 +164,22 @@ class Place:
         if isinstance(self.store, Store):
             return self.store.with_read_only(True) if read_only and not self.store.read_only else self.store
         if not _is_url(self.store):
+            _refuse_file(Path(self.store))
             return LocalStore(Path(self.store), read_only=read_only)
         try:
             return FsspecStore.from_url(self.store, storage_options=self.storage_options, read_only=read_only)
-        except ImportError as error:
-            raise StoreError(f"{self.address} cannot be opened without a further package: {error}.") from error
-        except ValueError as error:
-            raise StoreError(f"{self.address} cannot be opened: {error}.") from error
+        except Exception as error:
+            secrets = _secrets(self)
+            reveals = is_revealing(error, secrets)
+            if not reveals and not isinstance(error, ImportError | ValueError):
+                raise
+            without = " without a further package" if isinstance(error, ImportError) else ""
+            raise StoreError(f"{self.address} cannot be opened{without}: {censored(str(error), secrets)}.") from (
+                None if reveals else error
+            )
 
     def _persistent(self, store: Store) -> PersistentStore:
-        return PersistentStore(store, self.address, tuple(_secrets(self)))
+        return PersistentStore(store, self.address, _secrets(self))
 
 
 def sizes_of(group: zarr.Group, keys: Sequence[str]) -> list[int]:
@@ -256,25 +277,19 @@ def _is_url(text: str) -> bool:
     return "://" in text or "::" in text
 
 
-def without_credentials(text: str) -> str:
-    """A URL without user, password and query; a path as it is."""
-    if "://" not in text:
-        return text
-    parts = urllib.parse.urlsplit(text)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+def _secrets(place: Place) -> tuple[str, ...]:
+    """Words that may be credentials, of a URL and its options, or of a file system that was handed in."""
+    if isinstance(place.store, str):
+        return secrets_of(place.store, place.storage_options)
+    return secrets_of_store(place.store)
 
 
-def _secrets(place: Place) -> Iterator[str]:
-    """Words that may be credentials: every text among the options, and what a URL has of them."""
-    if isinstance(place.store, str) and "://" in place.store:
-        parts = urllib.parse.urlsplit(place.store)
-        yield from (word for word in (parts.username, parts.password, parts.query) if word)
-    waiting: list[Any] = [place.storage_options]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            waiting += [value for name, value in found.items() if name not in ("endpoint_url", "region_name")]
-        elif isinstance(found, list | tuple):
-            waiting += found
-        elif isinstance(found, str) and len(found) >= _SHORTEST_SECRET:
-            yield found
+def _refuse_file(path: Path) -> None:
+    """Raise a StoreError where a path is a file, or lies within one."""
+    found = next((part for part in (path, *path.parents) if part.exists()), None)
+    if found is not None and not found.is_dir():
+        raise StoreError(_file_in_the_way(str(path), f"{str(found)!r} is a file"))
+
+
+def _file_in_the_way(address: str, found: str) -> str:
+    return f"`store` has to be a folder, or a place where none is yet: {address}. Found: {found}. Choose another place."

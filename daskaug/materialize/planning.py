@@ -233,7 +233,7 @@ def plan(
     )
 
 
-def refuse_misfit(job: Job, store: StoreLike | Place, *, codec: Any = None) -> None:
+def refuse_misfit(job: Job, store: StoreLike | Place, *, codec: Any = None, append: bool = False) -> None:
     """Refuse what cannot fit, and try a few blocks only where that is in doubt.
 
     Raises
@@ -241,9 +241,9 @@ def refuse_misfit(job: Job, store: StoreLike | Place, *, codec: Any = None) -> N
     StoreError
         As by :meth:`MaterializePlan.check`.
     """
-    planned = plan(job, store, codec=codec, calibrate=False)
+    planned = plan(job, store, codec=codec, append=append, calibrate=False)
     if planned.may_not_fit:
-        planned = plan(job, store, codec=codec)
+        planned = plan(job, store, codec=codec, append=append)
     planned.check()
 
 

@@ -17,9 +17,11 @@ from daskaug.errors import IncompleteStoreError, NotFittedError, StoreError
 from daskaug.iterators import BatchIterator, Columns, Masks, SourceIterator
 from daskaug.materialize.joined import JoinedSource
 from daskaug.materialize.layout import (
+    ARRAYS,
     DIGEST,
     EXTRA,
     MANIFEST,
+    NBYTES,
     READABLE_VERSIONS,
     STATISTICS,
     STORED_STATISTICS,
@@ -27,9 +29,11 @@ from daskaug.materialize.layout import (
     ZCA_SCALE,
     joined_hash,
 )
-from daskaug.materialize.place import Place, StoreLike
+from daskaug.materialize.place import Place, StoreLike, sizes_of
+from daskaug.materialize.shard_task import array_of, object_key
 from daskaug.planning.order import Shuffle
 from daskaug.sources import Source, open_images
+from daskaug.sources.fingerprint import content_digest
 from daskaug.statistics.whitening.plan import STORED_NBYTES
 from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
 from daskaug.statistics.whitening.stored import StoredDirections
@@ -141,6 +145,11 @@ class MaterializedStore:
         arrays = dict(statistics.arrays())
         directions = arrays.pop(ZCA_DIRECTIONS, None)
         stored = {name: np.asarray(array[...]) for name, array in arrays.items()}
+        if directions is None and content_digest(stored).hex() != self._contract["statistics_digest"]:
+            raise StoreError(
+                f"The statistics in {self.store} are not those that it was made with; batches would be standardised "
+                "with wrong numbers. Run the same materialize() again, which writes them anew."
+            )
         fitted = FittedArrays(**{ours: stored.get(theirs) for ours, theirs in STORED_STATISTICS.items()})
         if directions is None:
             return fitted
@@ -244,6 +253,8 @@ class MaterializedStore:
     def _column(self, name: str) -> NDArray[Any] | None:
         array = self._group.get(name)
         if not isinstance(array, zarr.Array):
+            if name in self._contract["columns"]:
+                raise StoreError(f"{self.store} has lost its array {name!r}: see `daskaug verify`, and restore it.")
             return None
         own = np.asarray(array[:] if self._is_balanced else array[: self._sizes[0]])
         return np.concatenate([own, *(part._required(name) for part in self.parts)]) if self.parts else own
@@ -316,5 +327,30 @@ def open_materialized(
                 "materialize() again to finish it, or pass allow_incomplete=True."
             )
         manifest = manifest | {"store_hash": "incomplete"}
+    elif not allow_incomplete:
+        _refuse_lost(place, group)
     parts = [open_materialized(place.within(part["path"])) for part in manifest.get("parts", ())]
     return MaterializedStore(place, group, manifest, tuple(parts))
+
+
+def _refuse_lost(place: Place, group: zarr.Group) -> None:
+    """Refuse a finished store of which objects are gone: Zarr would read black images in their place.
+
+    Raises
+    ------
+    StoreError
+    """
+    records = group.get(NBYTES)
+    if not isinstance(records, zarr.Array):  # of format 1
+        return
+    names: Any = records.attrs[ARRAYS]
+    objects = [(name, number) for name in names for number in range(records.shape[0])]
+    arrays = {name: array_of(group, name) for name in names}
+    sizes = sizes_of(group, [object_key(arrays[name], number) for name, number in objects])
+    lost = [where for where, size in zip(objects, sizes, strict=True) if size < 0]
+    if lost:
+        name, number = lost[0]
+        raise StoreError(
+            f"{place} has lost {len(lost)} of its {len(objects)} objects, the first is shard {number} of {name!r}. Run "
+            "the same materialize() again, which makes them anew, or pass allow_incomplete=True."
+        )

@@ -13,7 +13,8 @@ import zarr
 from numpy.typing import NDArray
 
 from daskaug.config import Config
-from daskaug.errors import SourceError, StoreError
+from daskaug.errors import DaskaugError, SourceError, StoreError
+from daskaug.materialize.inspecting import damaged_metadata, open_node, read_records
 from daskaug.materialize.layout import (
     ARRAYS,
     DIGEST,
@@ -27,10 +28,15 @@ from daskaug.materialize.layout import (
 )
 from daskaug.materialize.place import Place, StoreLike
 from daskaug.materialize.reading import MaterializedStore
-from daskaug.materialize.resuming import look
+from daskaug.materialize.resuming import UNREADABLE, look
 from daskaug.sources import Source, open_images
 from daskaug.transforms.block import BlockTransform, FittedArrays
 from daskaug.transforms.masks import PairTransform
+
+_AS_INGESTED = (
+    "Of a folder or table of files, the options of reading (target size, colour mode) must be those that it was "
+    "ingested with."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,16 +111,24 @@ class Part:
         Raises
         ------
         StoreError
-            Where it is not there.
+            Where it is not there, or what describes it is damaged.
         """
-        found = self.group.get(name)
+        found = self._member(name)
         if not isinstance(found, zarr.Array):
             raise StoreError(f"{self.address} has no array {name!r}; it is damaged.")
         return found
 
     def has(self, name: str) -> bool:
         """Whether there is such an array."""
-        return isinstance(self.group.get(name), zarr.Array)
+        return isinstance(self._member(name), zarr.Array)
+
+    def _member(self, name: str) -> Any:
+        try:
+            return self.group.get(name)
+        except UNREADABLE as error:
+            if isinstance(error, StoreError):
+                raise
+            raise damaged_metadata(f"{self.address}/{name}", error) from error
 
     def content_names(self) -> list[str]:
         """The arrays that have a row for each stored image, which the commit records cover."""
@@ -128,13 +142,25 @@ class Part:
         """The digest of each shard's content, (shards, 32); zeros where one is missing or damaged."""
         if self.has(NBYTES):
             return look(self.group, self.content_names(), self.layout).digests
-        return np.asarray(self.array(DIGEST)[:])
+        return read_records(self.array(DIGEST))[0]
+
+    def is_committed(self, number: int) -> bool:
+        """Whether a shard has a commit record that can be read."""
+        try:
+            return bool(np.asarray(self.array(DIGEST)[number]).any())
+        except UNREADABLE as error:
+            if isinstance(error, StoreError):
+                raise
+            return False
 
     def recorded_sizes(self) -> dict[str, NDArray[np.int64]]:
-        """Bytes of each array's object per shard, as they were when the shards were committed; empty where unknown."""
+        """Bytes of each array's object per shard, as they were when the shards were committed; empty where unknown.
+
+        All are 0 for a shard whose record is missing or damaged.
+        """
         if not self.has(NBYTES):
             return {}
-        table = np.asarray(self.array(NBYTES)[:])
+        table, _ = read_records(self.array(NBYTES))
         return {name: table[:, column] for column, name in enumerate(self.content_names())}
 
     def keys(self, rows: NDArray[np.int64] | slice) -> Keys:
@@ -212,9 +238,19 @@ class Part:
         locator = str(stated["locator"])
         if source is None:
             if "://" not in locator and not locator.startswith("/"):
-                raise SourceError(f"The images came from {locator!r}, which has no address. Pass them: source=.")
+                raise SourceError(
+                    f"The images came from {locator!r}, which has no address. Pass them: source= (--source)."
+                )
             is_local = locator.startswith("file://") or "://" not in locator
-            found = open_images(locator.removeprefix("file://"), storage_options=None if is_local else storage_options)
+            try:
+                found = open_images(
+                    locator.removeprefix("file://"), storage_options=None if is_local else storage_options
+                )
+            except (DaskaugError, OSError, ImportError) as error:
+                raise SourceError(
+                    f"The images at {locator} cannot be opened as a Zarr store: {str(error).rstrip('.')}. Pass them: "
+                    f"source= (--source). {_AS_INGESTED}"
+                ) from error
         elif isinstance(source, str) and "://" in source:
             found = open_images(source, storage_options=storage_options)
         else:
@@ -223,7 +259,7 @@ class Part:
         if there != (list(stated["shape"][1:]), stated["dtype"]) or found.shape[0] < self.source_rows:
             raise SourceError(
                 f"The images at {found.locator} are {found.dtype} of shape {tuple(found.shape)}; the store was made "
-                f"from {np.dtype(stated['dtype'])} of shape {tuple(stated['shape'])}."
+                f"from {np.dtype(stated['dtype'])} of shape {tuple(stated['shape'])}. {_AS_INGESTED}"
             )
         return found
 
@@ -239,11 +275,11 @@ def open_parts(store: StoreLike, storage_options: dict[str, Any] | None = None) 
     Raises
     ------
     StoreError
-        Where there is nothing, something else, or a format of another version.
+        Where there is nothing, something else, a format of another version, or what describes it is damaged.
     """
     place = Place.of(store, storage_options)
     try:
-        found = place.open()
+        found = open_node(place)
     except (FileNotFoundError, zarr.errors.NodeNotFoundError) as error:
         raise StoreError(f"There is no Zarr store at {place}.") from error
     manifest: Any = found.attrs.get(MANIFEST) if isinstance(found, zarr.Group) else None
@@ -254,14 +290,24 @@ def open_parts(store: StoreLike, storage_options: dict[str, Any] | None = None) 
             f"{place} has the format {manifest.get('format')}; this version of daskaug reads the formats "
             f"{', '.join(map(str, READABLE_VERSIONS))}. Use the version that wrote it."
         )
-    parts = [Part("", place, found, dict(manifest))]
+    parts = [_part("", place, found, manifest)]
     for entry in manifest.get("parts", ()):
         path = str(entry["path"])
         group = found.get(path)
         its: Any = group.attrs.get(MANIFEST) if isinstance(group, zarr.Group) else None
         if isinstance(group, zarr.Group) and isinstance(its, dict):
-            parts.append(Part(path, place.within(path), group, dict(its)))
+            parts.append(_part(path, place.within(path), group, its))
     return parts
+
+
+def _part(name: str, place: Place, group: zarr.Group, manifest: dict[str, Any]) -> Part:
+    """A part whose manifest can be read."""
+    part = Part(name, place, group, dict(manifest))
+    try:
+        _ = part.layout, part.source_rows, part.contract["columns"], part.contract["config"]
+    except UNREADABLE as error:
+        raise damaged_metadata(place.address, f"its {MANIFEST!r} lacks or spoils {error}") from error
+    return part
 
 
 def hash_of(parts: list[Part]) -> str | None:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug.config import Config
-from daskaug.errors import ConfigError, DaskaugError
+from daskaug.errors import ConfigError, DaskaugError, StoreError
+from daskaug.materialize.inspecting import told
 from daskaug.materialize.place import StoreLike
 from daskaug.materialize.recomputing import Keys, Part, differing, open_parts, recompute
+from daskaug.materialize.resuming import UNREADABLE
 from daskaug.pictures.sheet import Band, draw_sheet
 from daskaug.transforms.block import BlockTransform
 
@@ -139,7 +141,7 @@ def replay(
     Raises
     ------
     StoreError
-        Where there is no store, or it has no such arrays.
+        Where there is no store, or it has no such arrays; where the row is not written yet, or cannot be read.
     ConfigError
         Where there is no such row; for a preprocessing function that has to be handed in.
     SourceError
@@ -147,9 +149,7 @@ def replay(
     """
     parts = open_parts(store, storage_options)
     part, row = _find(parts, i, parts[0].address)
-    keys = part.keys(slice(row, row + 1))
-    stored = np.asarray(part.array("images")[row])
-    names = [name for name in part.contract["columns"] if name not in ("sample_id", "source_row")]
+    keys, stored, columns, copy = _read(part, row, int(i))
     before = after = agrees = None
     note = ""
     try:
@@ -172,9 +172,9 @@ def replay(
         seed=int(part.contract["seed"]),
         epoch=int(keys.epoch[0]),
         sample_id=int(keys.sample_id[0]),
-        copy=int(np.asarray(part.array("epoch")[row])),
+        copy=copy,
         parameters=_parameters(part, keys),
-        columns={name: _plain(part.array(name)[row]) for name in sorted(names)},
+        columns=columns,
         data_format=str(part.contract["config"]["data_format"]),
         stored=stored,
         before=before,
@@ -182,6 +182,30 @@ def replay(
         agrees=agrees,
         note=note,
     )
+
+
+def _read(part: Part, row: int, i: int) -> tuple[Keys, NDArray[Any], dict[str, Any], int]:
+    """Key, pixels, columns and copy of a row of a part; `i` is its number for people."""
+    number = row // part.layout.shard_rows
+    where = f"Row {i} of {part.address} is in shard {number}"
+    if not part.manifest.get("complete") and not part.is_committed(number):
+        raise StoreError(
+            f"{where}, which is not written yet: the run that makes the store has not finished. Run the same "
+            "materialize() again, or choose a row of a shard that is there."
+        )
+    names = [name for name in part.contract["columns"] if name not in ("sample_id", "source_row")]
+    try:
+        keys = part.keys(slice(row, row + 1))
+        stored = np.asarray(part.array("images")[row])
+        columns = {name: _plain(part.array(name)[row]) for name in sorted(names)}
+        return keys, stored, columns, int(np.asarray(part.array("epoch")[row]))
+    except UNREADABLE as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(
+            f"{where}, which cannot be read: {told(error)}. verify() says what else is damaged; the same "
+            "materialize() again writes such shards anew."
+        ) from error
 
 
 def _find(parts: list[Part], i: int, store: str) -> tuple[Part, int]:

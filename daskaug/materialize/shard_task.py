@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from daskaug.errors import StoreError
 from daskaug.kernels.content import row_hashes
-from daskaug.materialize.layout import ARRAYS, DIGEST, DRAW_EPOCH, NBYTES, SOURCE_HASH
+from daskaug.materialize.layout import ARRAYS, DIGEST, DRAW_EPOCH, MANIFEST, NBYTES, SOURCE_HASH, contract_digest
 from daskaug.materialize.persistence import PersistentStore
 from daskaug.materialize.place import Place
 from daskaug.sources.fingerprint import content_digest
@@ -35,11 +35,14 @@ class WriteShard:
     transform : BlockTransform or PairTransform
     dtype : str
         Of the stored images.
+    contract : str or None
+        Digest of the contract of the store that the shard is for; None where nobody else can write to it.
     """
 
     place: Place
     transform: BlockTransform | PairTransform
     dtype: str
+    contract: str | None = None
 
     @property
     def uses_blas(self) -> bool:
@@ -71,6 +74,7 @@ class WriteShard:
             For each run, which of its images each stored row is made of: see :class:`daskaug.materialize.copies.Piece`.
         """
         group = open_to_write(self.place)  # a store that is gone costs no work
+        self._check_contract(group)
         content = self.content(blocks, columns, picks)
         blocks.clear()
         # A chunk of zeros is content like any other: left out, it could not be told from one never written.
@@ -85,6 +89,16 @@ class WriteShard:
                 spare.append(content[name])
         self._commit(group, number, {name: store_of(group).written[key] for name, key in keys.items()}, digest)
         return number, digest
+
+    def _check_contract(self, group: zarr.Group) -> None:
+        """A task of a run that was given up may come late, when there is another store in the same place."""
+        manifest: Any = group.attrs.get(MANIFEST)
+        if self.contract is None or contract_digest(manifest["contract"]) == self.contract:
+            return
+        raise StoreError(
+            f"{self.place} is not the store any more that this run began: another one has taken its place. Nothing of "
+            "this shard was written. Choose another place for one of them."
+        )
 
     def content(
         self, blocks: list[NDArray[Any]], columns: dict[str, NDArray[Any]], picks: list[NDArray[np.int64] | None]

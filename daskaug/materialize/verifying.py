@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
-from daskaug.errors import ConfigError, DaskaugError
+from daskaug.errors import ConfigError, DaskaugError, NotFittedError, StoreError
 from daskaug.execution import current_executor, run_ordered
 from daskaug.iterators import Masks
 from daskaug.materialize.column_checks import check_columns, check_statistics
 from daskaug.materialize.findings import Finding, Verification
 from daskaug.materialize.inspecting import object_sizes
-from daskaug.materialize.layout import DIGEST, SOURCE_HASH, store_digest
+from daskaug.materialize.layout import DIGEST, NBYTES, SOURCE_HASH, store_digest
 from daskaug.materialize.place import StoreLike
 from daskaug.materialize.recomputing import Part, hash_of, open_parts
 from daskaug.materialize.shard_checks import Attempt, CheckShard, ShardResult
@@ -106,6 +106,7 @@ def verify(
         objects=sum(check.objects for check in checks),
         shards_read=sum(check.shards_read for check in checks),
         samples=sum(check.samples for check in checks),
+        samples_wanted=sum(len(check.chosen_rows) for check in checks),
     )
 
 
@@ -145,16 +146,28 @@ class _Check:
         self.chosen_rows = np.arange(part.rows) if full else spread(part.rows, sample)
         self.source = self._open_source(source)
         self.masks = None if masks is None else open_images(masks.source if isinstance(masks, Masks) else masks)
-        self.transform: BlockTransform | PairTransform | None = None
+        self.preprocessing_function = preprocessing_function
+        self.transform: BlockTransform | PairTransform | None = None  # needs the statistics, which are checked first
         if self.source is not None and (overridden := part.overridden):
             self.not_checked.append(f"no image was made again: the generator's class overrides {overridden}")
             self.source = None
-        if self.source is not None:
-            images = part.transform(preprocessing_function)
-            pair = part.pair_transform(images)
-            if pair is not None and self.masks is None:
-                self.not_checked.append("masks are not made again, for they were not handed in: masks=")
-            self.transform = images if self.masks is None or pair is None else pair
+
+    def _prepare(self, has_statistics: bool) -> None:
+        """Make ready to make images again."""
+        if self.source is None:
+            return
+        try:
+            if not has_statistics and self.part.contract["standardized"]:
+                raise StoreError("the statistics that it takes cannot be read")
+            images = self.part.transform(self.preprocessing_function)
+        except (StoreError, NotFittedError) as error:
+            self.not_checked.append(f"no image was made again: {error}")
+            self.source = None
+            return
+        pair = self.part.pair_transform(images)
+        if pair is not None and self.masks is None:
+            self.not_checked.append("masks are not made again, for they were not handed in: masks=")
+        self.transform = images if self.masks is None or pair is None else pair
 
     def _open_source(self, given: Any) -> Source | None:
         try:
@@ -177,7 +190,7 @@ class _Check:
         committed = self._check_records(digests)
         absent = self._check_objects(names, committed)
         self._check_manifest(digests, committed)
-        check_statistics(self.part, self.prefix, self.findings)
+        self._prepare(check_statistics(self.part, self.prefix, self.findings))
         readable = committed & ~absent
         results = []
         for result in self._run_shards(names, digests, readable):
@@ -209,19 +222,26 @@ class _Check:
 
     def _check_records(self, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
         committed = digests.any(axis=1)
-        for number in np.flatnonzero(~committed):
-            self._found(
-                "commit record",
-                f"shard {number}",
-                f"it has no commit record in {DIGEST}: it was not written, or the record is lost; run the same "
-                "materialize() again",
-            )
+        missing = np.flatnonzero(~committed)
+        for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
+            if len(run) == 1:
+                where, told = f"shard {run[0]}", "it has no commit record in {}: it was not written, or the record is"
+            elif len(run):
+                where = f"shards {run[0]} to {run[-1]}"
+                told = "they have no commit records in {}: they were not written, or the records are"
+            else:
+                continue
+            self._found("commit record", where, f"{told.format(DIGEST)} lost; run the same materialize() again")
         return np.asarray(committed)
 
     def _check_objects(self, names: list[str], committed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which shards lack an object of any array, or have one that is not of the recorded size."""
         absent = np.zeros(self.layout.shards, bool)
         recorded = self.part.recorded_sizes()
+        lost = committed & ~np.any([*recorded.values()], axis=0) if recorded else np.zeros(self.layout.shards, bool)
+        for number in np.flatnonzero(lost).tolist():
+            told = f"its record in {NBYTES} cannot be read; run the same materialize() again"
+            self._found("commit record", f"shard {number}", told)
         sizes_of_names = object_sizes(self.part.group, {name: self.part.array(name) for name in names})
         for name, sizes in sizes_of_names.items():
             rows_of_object = (self.part.array(name).shards or self.part.array(name).chunks)[0]
@@ -230,7 +250,7 @@ class _Check:
                 self.objects += size is not None
                 if not committed[shard]:
                     continue
-                stated = int(recorded[name][shard]) if name in recorded else size
+                stated = int(recorded[name][shard]) if name in recorded and not lost[shard] else size
                 if size is None:
                     absent[shard] = True
                     self._found("missing", f"shard {shard} of {name}", "its object is not there")
@@ -341,7 +361,7 @@ class _Check:
         return next(self._executed(names, iter([task])))
 
     def _columns_are_there(self, absent: NDArray[np.bool_]) -> bool:
-        broken = any(f.kind == "unreadable" and not f.where.endswith("images") for f in self.findings)
+        broken = any(f.kind == "unreadable" and not f.where.endswith(("images", "statistics")) for f in self.findings)
         return not broken and not absent.any() and bool(self.part.manifest.get("complete"))
 
     def _blame_manifest(self, results: list[ShardResult]) -> None:

@@ -55,7 +55,5 @@ def materialize(
             "see it. Choose a place that all workers see, or close the client."
         )
     filling = Filling(job, place, codec, recheck, progress)
-    if append:
-        return append_rows(filling)
-    refuse_misfit(job, place, codec=codec)
-    return filling.run()
+    refuse_misfit(job, place, codec=codec, append=append)
+    return append_rows(filling) if append else filling.run()

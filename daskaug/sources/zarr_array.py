@@ -8,8 +8,11 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import socket
 import threading
+import urllib.parse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,18 @@ from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 
 from daskaug.errors import SourceError
 from daskaug.sources.base import BlockReader, CarryingReader, Source
+
+_SHORTEST_SECRET = 4
+"""Letters. Shorter words are parts of too many others to be taken out of a message."""
+
+_NEXT_URL = re.compile(r"::(?![^\[\]/]*\])")
+"""Between the URLs of a chain, but not within the brackets of an IPv6 address."""
+
+_USER = re.compile(r"[^/?#]*@|[^/?#:@]*:(?!\d*(?:[/?#]|$)).*@")
+"""User and password of a URL, after its scheme; keys of S3 may hold a slash that nobody has quoted."""
+
+_USER_IN_TEXT = re.compile(r"(?<=://)[^\s/?#'\"]*@")
+_PLAIN_PATHS = {"file", "local", "memory"}
 
 
 class ZarrSource(Source):
@@ -88,11 +103,13 @@ class ZarrSource(Source):
                 try:
                     array = _reopen(pickle.dumps((self._store, self._path)), self._layout)
                 except (OSError, zarr.errors.NodeNotFoundError) as error:
+                    secrets = secrets_of_store(self._store)
                     raise SourceError(
                         f"{self.locator} cannot be opened by process {os.getpid()} on {socket.gethostname()}, whose "
-                        f"working folder is {os.getcwd()}: {' '.join(str(error).split())}. It has to be there for "
-                        "every worker: name an absolute path on a file system that they share, or a URL."
-                    ) from error
+                        f"working folder is {os.getcwd()}: {censored(' '.join(str(error).split()), secrets)}. It has "
+                        "to be there for every worker: name an absolute path on a file system that they share, or a "
+                        "URL."
+                    ) from (None if is_revealing(error, secrets) else error)
                 if array.shape[1:] != self.shape[1:] or array.shape[0] < self.shape[0]:
                     raise SourceError(
                         f"{self.locator} held images of shape {self.shape} when it was opened, and of shape "
@@ -172,7 +189,7 @@ def _address(array: zarr.Array[Any]) -> str:
     store = _innermost(array.store)
     if not isinstance(store, FsspecStore):
         return str(array.store_path)
-    root = store.fs.unstrip_protocol(store.path)
+    root = without_credentials(store.fs.unstrip_protocol(store.path))
     return f"{root}/{array.path}" if array.path else root
 
 
@@ -193,24 +210,34 @@ def open_path(path: str | Path, storage_options: dict[str, Any] | None = None) -
         raise SourceError(
             f"`storage_options` is for URLs such as s3://bucket/images.zarr. Found the path {str(path)!r}."
         )
+    secrets = secrets_of(str(path), storage_options)
     try:
         found = zarr.open(str(path), mode="r", storage_options=storage_options)
-    except (FileNotFoundError, zarr.errors.NodeNotFoundError) as error:
-        raise SourceError(
-            f"There is no Zarr array at {str(path)!r}. Check the path (and, on a cluster, that every worker sees it)."
-        ) from error
-    except ImportError as error:
-        raise SourceError(f"{str(path)!r} cannot be opened without a further package: {error}.") from error
-    except ValueError as error:
-        raise SourceError(f"{str(path)!r} cannot be opened: {error}.") from error
     except Exception as error:  # every file system has its own for a server that refuses, or does not answer
-        if "://" not in str(path):
+        explained = _explained(error, str(path), secrets)
+        if explained is None:
             raise
-        raise SourceError(
-            f"{str(path)!r} cannot be opened: {error} ({type(error).__name__}). Check the credentials and the endpoint "
-            "in `storage_options`."
-        ) from error
-    return found if isinstance(found, zarr.Array) else images_of(found, str(path))
+        raise explained from (None if is_revealing(error, secrets) else error)
+    return found if isinstance(found, zarr.Array) else images_of(found, without_credentials(str(path)))
+
+
+def _explained(error: Exception, path: str, secrets: tuple[str, ...]) -> SourceError | None:
+    """What is wrong with a path or URL, without credentials; None where the error itself says it best."""
+    address, found = without_credentials(path), " ".join(censored(str(error), secrets).split())
+    if isinstance(error, FileNotFoundError | zarr.errors.NodeNotFoundError):
+        return SourceError(
+            f"There is no Zarr array at {address!r}. Check the path (and, on a cluster, that every worker sees it)."
+        )
+    if isinstance(error, ImportError):
+        return SourceError(f"{address!r} cannot be opened without a further package: {found}.")
+    if isinstance(error, ValueError):
+        return SourceError(f"{address!r} cannot be opened: {found}.")
+    if "://" not in path and not is_revealing(error, secrets):
+        return None
+    return SourceError(
+        f"{address!r} cannot be opened: {found} ({type(error).__name__}). Check the credentials and the endpoint "
+        "in `storage_options`."
+    )
 
 
 def images_of(group: zarr.Group, address: str) -> zarr.Array[Any]:
@@ -233,3 +260,87 @@ def images_of(group: zarr.Group, address: str) -> zarr.Array[Any]:
         f"{address!r} is a Zarr group, and which of its arrays holds the images is not clear. Its arrays: {listed}. "
         f"Name one: {address.rstrip('/')}/NAME."
     )
+
+
+def without_credentials(text: str) -> str:
+    """A URL, or a chain of them (``simplecache::s3://...``), without user, password and query; a path as it is."""
+    return "::".join(map(_without_credentials, _NEXT_URL.split(text)))
+
+
+def _without_credentials(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme in _PLAIN_PATHS:
+        return url
+    user = _USER.match(rest)
+    shown, *_ = re.split("[?#]", rest[user.end() if user else 0 :])
+    return f"{scheme}://{shown}"
+
+
+def secrets_of(url: str, storage_options: dict[str, Any] | None = None) -> tuple[str, ...]:
+    """Words that may be credentials: every text among the options, and what URLs have of them; as they are and quoted.
+
+    Parameters
+    ----------
+    url : str
+        A URL, a chain of them, or a path, which has none.
+    storage_options : dict, optional
+        What the file system takes. Of an endpoint only user, password and query count.
+    """
+    words = [*_secrets_of_url(url), *_secrets_of_options(storage_options)]
+    spelled = {form for word in words for form in (word, urllib.parse.unquote(word), urllib.parse.quote(word, safe=""))}
+    return tuple(sorted(form for form in spelled if len(form) >= _SHORTEST_SECRET))
+
+
+def _secrets_of_url(text: str) -> Iterator[str]:
+    for url in _NEXT_URL.split(text):
+        scheme, mark, rest = url.partition("://")
+        if not mark or scheme in _PLAIN_PATHS:
+            continue
+        user = _USER.match(rest)
+        if user:
+            name, _, password = user[0][:-1].partition(":")
+            # What parses a URL cuts it at a slash, and names the parts.
+            yield from (user[0][:-1], name, password, *password.split("/"))
+        query = rest[user.end() if user else 0 :].partition("#")[0].partition("?")[2]
+        yield query
+        yield from (value for _, value in urllib.parse.parse_qsl(query))
+
+
+def _secrets_of_options(options: Any) -> Iterator[str]:
+    waiting = [options]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            for name, value in found.items():
+                if name == "endpoint_url":
+                    yield from _secrets_of_url(str(value))
+                elif name != "region_name":
+                    waiting.append(value)
+        elif isinstance(found, list | tuple):
+            waiting += found
+        elif isinstance(found, str):
+            yield found
+            yield from _secrets_of_url(found)
+
+
+def secrets_of_store(store: Any) -> tuple[str, ...]:
+    """Words that may be credentials among the options of a store's file system: see :func:`secrets_of`."""
+    store = _innermost(store)
+    return secrets_of(store.path, store.fs.storage_options) if isinstance(store, FsspecStore) else ()
+
+
+def censored(text: str, secrets: Iterable[str]) -> str:
+    """A text without some words, and without user and password of the URLs in it."""
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
+        text = text.replace(secret, "***")
+    return _USER_IN_TEXT.sub("***@", text)
+
+
+def is_revealing(error: BaseException, secrets: tuple[str, ...]) -> bool:
+    """Whether a traceback that shows an error, and what caused it, shows credentials."""
+    found: BaseException | None = error
+    while found is not None:
+        if censored(str(found), secrets) != str(found):
+            return True
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return False

@@ -198,7 +198,7 @@ class BlockTransform:
         -------
         array of the same shape and dtype
         """
-        self._check_fitted()
+        self.check_fitted()
         kernels.standardize_images(self._channels_last(block), self._standardization)
         mean, std = self.fitted.mean, self.fitted.std
         if not self._is_per_channel:
@@ -266,7 +266,7 @@ class BlockTransform:
             )
         return result
 
-    def _check_fitted(self) -> None:
+    def check_fitted(self) -> None:
         """Refuse to standardise without the statistics that an option needs; with ``compat="keras"`` only warn."""
         wanted = (
             ("featurewise_center", self.fitted.mean),
@@ -320,7 +320,7 @@ class BlockTransform:
         plain = config.preprocessing_function is None and not config.zca_whitening and self._is_per_channel
         fuses = self.standardize and plain and config.compat is None
         if fuses:
-            self._check_fitted()
+            self.check_fitted()
         return fuses
 
     @functools.cached_property

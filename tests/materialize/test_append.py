@@ -148,11 +148,43 @@ def test_what_does_not_fit_is_refused(tmp_path):
     assert files_of(path) == before
 
 
-def test_a_damaged_store_is_not_added_to(tmp_path):
+def test_what_a_store_has_lost_is_made_again_before_more_is_added(tmp_path):
     path = tmp_path / "m.zarr"
     make(path, X[:20], Y[:20])
     (path / "y/c/1").unlink()
-    with pytest.raises(StoreError, match="lost 1 of its 5 shards"):
-        make(path, append=True)
+    report = make(path, append=True)
+    assert report.rows == 80
+    (path / "parts/00001/images/c/1/0/0/0").unlink()
+    with pytest.raises(StoreError, match="lost 1 of its"):
+        open_materialized(path)
+    assert make(path, append=True).store_hash == report.store_hash
+    assert open_materialized(path).n == 40
+
+
+def test_two_runs_that_append_the_same_append_it_once(tmp_path):
+    path = tmp_path / "m.zarr"
     make(path, X[:20], Y[:20])
-    assert make(path, append=True).rows == 80
+    others = []
+
+    def meanwhile(done, total):
+        if not others:
+            others.append(None)
+            others.append(make(path, append=True))
+
+    report = make(path, append=True, progress=meanwhile)
+    assert report.store_hash == others[1].store_hash
+    assert open_materialized(path).n == 40
+
+
+def test_what_is_appended_while_a_store_is_mended_stays(tmp_path):
+    path = tmp_path / "m.zarr"
+    make(path, X[:20], Y[:20])
+    (path / "y/c/1").unlink()
+
+    def meanwhile(done, total):
+        if done == total:
+            manifest = zarr.open_group(path, mode="r+").attrs[MANIFEST]
+            zarr.open_group(path, mode="r+").attrs[MANIFEST] = manifest | {"note": "somebody else's"}
+
+    make(path, X[:20], Y[:20], progress=meanwhile)
+    assert zarr.open_group(path, mode="r").attrs[MANIFEST]["note"] == "somebody else's"

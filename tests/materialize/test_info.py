@@ -82,10 +82,25 @@ def test_an_unfinished_store(tmp_path):
         raise Stop
 
     with pytest.raises(Stop):
-        ImageDataGenerator().materialize(X, tmp_path / "m.zarr", progress=stop, chunk_rows=3, shard_rows=9)
+        ImageDataGenerator().materialize(X, tmp_path / "m.zarr", y=Y + 1, progress=stop, chunk_rows=3, shard_rows=9)
     card = info(tmp_path / "m.zarr")
     assert "NOT complete" in card
     assert re.search(r"; [1-5] of 5 shards", card)
+    written = zarr.open_array(tmp_path / "m.zarr/shard_digest")[:].any(axis=1)
+    labels = re.search(r"^labels +(.*) \(of (\d+) images that are written\)$", card, re.MULTILINE)
+    there = (Y + 1)[np.repeat(written, 9)[:40]]
+    assert labels[1] == ", ".join(f"{label}: {(there == label).sum()}" for label in np.unique(there))
+    assert int(labels[2]) == len(there)
+
+
+@pytest.mark.parametrize(("name", "said"), [("shard_digest", "1 commit records cannot be read"), ("y", "cannot be")])
+def test_a_damaged_store_has_a_card(tmp_path, name, said):
+    ImageDataGenerator().materialize(X, tmp_path / "m.zarr", y=Y, chunk_rows=3, shard_rows=9)
+    path = next(file for file in sorted((tmp_path / "m.zarr" / name / "c").rglob("*")) if file.is_file())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert said in info(tmp_path / "m.zarr")
 
 
 def test_what_is_no_store(tmp_path):

@@ -7,6 +7,7 @@ import itertools
 import os
 import pickle
 import shutil
+import traceback
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ import zarr
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
 from daskaug import ImageDataGenerator, open_materialized
-from daskaug.errors import IncompleteStoreError, StoreError
+from daskaug.errors import IncompleteStoreError, SourceError, StoreError
 from daskaug.materialize import Place, persistence
 from daskaug.materialize.persistence import is_transient
+from daskaug.materialize.place import _secrets, without_credentials
+from daskaug.sources import open_images
 from daskaug.sources.base import RangeReader
 from daskaug.sources.numpy_array import NumpySource
 from tests.materialize.stores import FaultyStore, X, Y, files_of, make
@@ -224,6 +227,100 @@ def test_credentials_show_up_nowhere():
     store = persistence.PersistentStore(MemoryStore(), place.address, (secret,))
     assert secret not in str(store._explained(ConnectionError(f"https://x?key={secret}"), True))
     assert secret not in str(store._explained(PermissionError(f"denied to {secret}"), False))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("simplecache::s3://KEY:SECRET@bucket/x", "simplecache::s3://bucket/x"),
+        ("zip://a::s3://KEY:SECRET@bucket/x.zip?sig=SECRET", "zip://a::s3://bucket/x.zip"),
+        ("s3://KEY:SEC/RET@bucket/a", "s3://bucket/a"),
+        ("http://KEY:SECRET@[::1]:9000/a?sig=SECRET", "http://[::1]:9000/a"),
+        ("http://host:9000/a@b", "http://host:9000/a@b"),
+        ("file:///a/b#c@d", "file:///a/b#c@d"),
+        ("/a/b::c?d", "/a/b::c?d"),
+    ],
+)
+def test_addresses_are_without_credentials_however_urls_are_chained(url, shown):
+    assert without_credentials(url) == shown
+
+
+def test_an_error_shows_no_credentials_however_they_are_spelled():
+    options = {
+        "secret": "s3cr/t",
+        "key": "hunter2",
+        "token": "hunter2-token",
+        "client_kwargs": {"endpoint_url": "http://admin:endp%40int@minio:9000"},
+    }
+    place = Place.of("simplecache::s3://a:p%40ss@bucket/m.zarr", options)
+
+    def shown(text):
+        store = persistence.PersistentStore(MemoryStore(), place.address, _secrets(place))
+        return str(store._explained(ConnectionError(text), True))
+
+    for text in ("p%40ss", "p@ss", "endp%40int", "endp@int", "s3cr/t", "s3cr%2Ft", "hunter2-token", "http://a:b@host"):
+        assert text not in shown(f"cannot reach {text}")
+    assert "-token" not in shown("hunter2-token")
+    assert "CRET" in _secrets(Place.of("s3://KEY:SE/CRET@bucket/a"))
+    assert "a bad day at http://minio:9000" in shown("a bad day at http://minio:9000")
+
+
+class ParamValidationError(Exception):
+    """Like botocore's."""
+
+
+def test_an_error_of_any_other_kind_shows_no_credentials():
+    place = Place.of("s3://KEYKEY:SECRET@bucket/m.zarr")
+
+    class Failing(MemoryStore):
+        async def get(self, *args, **kwargs):
+            raise self.error
+
+    failing = Failing()
+    store = persistence.PersistentStore(failing, place.address, _secrets(place))
+    for error, kind in (
+        (ParamValidationError('Invalid bucket name "KEYKEY:SECRET@bucket"'), StoreError),
+        (FileNotFoundError("KEYKEY:SECRET@bucket"), FileNotFoundError),
+    ):
+        failing.error = error
+        with pytest.raises(kind, match=r"\*\*\*@bucket") as caught:
+            zarr.core.sync.sync(store.get("zarr.json", zarr.core.buffer.default_buffer_prototype()))
+        assert not any(word in "".join(traceback.format_exception(caught.value)) for word in ("KEYKEY", "SECRET@"))
+    failing.error = harmless = ParamValidationError("Invalid length")
+    with pytest.raises(ParamValidationError) as found:
+        zarr.core.sync.sync(store.get("zarr.json", zarr.core.buffer.default_buffer_prototype()))
+    assert found.value is harmless
+
+
+@pytest.mark.parametrize(
+    "error", [ParamValidationError, FileNotFoundError, ValueError, ImportError, OSError], ids=lambda kind: kind.__name__
+)
+def test_a_source_that_cannot_be_opened_shows_no_credentials(error, monkeypatch):
+    def fail(*args, **kwargs):
+        raise error(f"KEYKEY:S{'ECRET'}@bucket and {kwargs['storage_options']['token']}")
+
+    monkeypatch.setattr(zarr, "open", fail)
+    with pytest.raises(SourceError) as caught:
+        open_images("simplecache::s3://KEYKEY:SECRET@bucket/x.zarr", storage_options={"token": "hunter2"})
+    assert "simplecache::s3://bucket/x.zarr" in str(caught.value)
+    shown = "".join(traceback.format_exception_only(caught.value)) + str(caught.value.__cause__)
+    assert not any(word in shown for word in ("KEYKEY", "SECRET", "hunter2"))
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("kind", ["path", "within", "fsspec"])
+def test_a_file_in_the_way_is_one_clear_error(kind, tmp_path):
+    (tmp_path / "m.zarr").write_text("taken")
+    store, options = {
+        "path": (tmp_path / "m.zarr", None),
+        "within": (tmp_path / "m.zarr" / "n.zarr", None),
+        "fsspec": (f"file://{tmp_path}/m.zarr", {"auto_mkdir": True}),
+    }[kind]
+    with pytest.raises(StoreError, match=r"m\.zarr.*Choose another place"):
+        make(store, storage_options=options)
+    with pytest.raises(StoreError, match=r"m\.zarr.* file\b.*Choose another place"):
+        Place.of(store, options).create_group()
+    assert (tmp_path / "m.zarr").read_text() == "taken"
 
 
 def test_options_are_not_written_down(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import zarr
@@ -10,6 +12,7 @@ from PIL import Image
 import daskaug
 from daskaug import ImageDataGenerator
 from daskaug.errors import ConfigError, SourceError, StoreError
+from daskaug.materialize.layout import DIGEST, MANIFEST
 from tests import pictures
 from tests.oracle.test_keras import keras_generator
 
@@ -115,6 +118,26 @@ def test_rows_that_were_appended_come_last(tmp_path):
         assert found.source_row == source_row
         assert found.agrees
         assert np.array_equal(found.stored, opened.images.read(row, row + 1)[0])
+
+
+def test_a_row_that_is_not_written_yet(tmp_path):
+    ImageDataGenerator(**OPTIONS).materialize(X, tmp_path / "m.zarr", seed=5, chunk_rows=3, shard_rows=9)
+    group = zarr.open_group(tmp_path / "m.zarr")
+    group.attrs[MANIFEST] = dict(group.attrs[MANIFEST]) | {"complete": False}
+    for name in ("images", "source_row", DIGEST):
+        shutil.rmtree(tmp_path / "m.zarr" / name / "c/2", ignore_errors=True)
+        (tmp_path / "m.zarr" / name / "c/2").unlink(missing_ok=True)
+    assert daskaug.replay(tmp_path / "m.zarr", 17, source=X).agrees
+    with pytest.raises(StoreError, match="shard 2, which is not written yet"):
+        daskaug.replay(tmp_path / "m.zarr", 18, source=X)
+
+
+def test_a_row_that_cannot_be_read(tmp_path):
+    ImageDataGenerator(**OPTIONS).materialize(X, tmp_path / "m.zarr", seed=5)
+    (path,) = (file for file in (tmp_path / "m.zarr/images/c").rglob("*") if file.is_file())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(StoreError, match=r"Row 3 .* in shard 0, which cannot be read"):
+        daskaug.replay(tmp_path / "m.zarr", 3)
 
 
 def test_bad_calls(tmp_path, store):

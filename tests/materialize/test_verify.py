@@ -13,7 +13,8 @@ import zarr
 import daskaug
 from daskaug import ImageDataGenerator
 from daskaug.errors import ConfigError, SourceError, StoreError
-from daskaug.materialize.layout import DIGEST, MANIFEST
+from daskaug.materialize import find_faults, info
+from daskaug.materialize.layout import DIGEST, MANIFEST, NBYTES
 from tests import pictures
 from tests.clusters import two_workers
 
@@ -148,7 +149,26 @@ def test_a_source_in_memory_is_not_there_any_more(tmp_path):
     result = daskaug.verify(tmp_path / "m.zarr")
     assert result.ok
     assert result.samples == 0
-    assert "source=" in str(result)
+    assert "source= (--source)" in str(result)
+    assert str(result).endswith("nothing is wrong in what was checked")
+    assert str(daskaug.verify(tmp_path / "m.zarr", source=X)).endswith("nothing is wrong")
+
+
+def test_files_cannot_be_opened_by_their_address_alone(tmp_path):
+    from daskaug.ingest import Reading, ingest
+    from tests.files import write_classes
+
+    root = write_classes(tmp_path / "photos", 3)
+    ingest(root, tmp_path / "m.zarr", Reading(target_size=(32, 32)))
+    result = daskaug.verify(tmp_path / "m.zarr", full=True)
+    assert (result.ok, result.samples) == (True, 0)
+    (note,) = result.not_checked
+    for said in ("source= (--source)", "target size", "colour mode"):
+        assert said in note
+    assert str(result).endswith("nothing is wrong in what was checked")
+    grey = Reading(target_size=(32, 32), color_mode="grayscale").open(root)
+    with pytest.raises(SourceError, match="colour mode"):
+        daskaug.verify(tmp_path / "m.zarr", source=grey)
 
 
 def test_a_source_may_move_and_be_cut_otherwise(whole):
@@ -207,6 +227,55 @@ def test_a_lost_commit_record(store, damage):
     path.unlink() if damage == "deleted" else path.write_bytes(path.read_bytes()[:-1])
     (message,) = found(store)
     assert message.startswith("commit record | shard 5: it has no commit record")
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["deleted", "damaged"])
+def test_a_lost_record_of_sizes(store, damage):
+    path = shard(store, 5, NBYTES)
+    path.unlink() if damage == "deleted" else flip(path)
+    (message,) = found(store)
+    assert message.startswith(f"commit record | shard 5: its record in {NBYTES} cannot be read")
+
+
+def test_a_damaged_label_in_a_shard_that_is_not_sampled(store):
+    flip(shard(store, 5, "y"))
+    messages = found(store, sample=0)
+    assert [each.split(":")[0] for each in messages] == ["unreadable | array y"]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b""], ids=["truncated", "empty"])
+def test_a_damaged_description_is_named(store, damage):
+    path = store / "zarr.json"
+    path.write_bytes(damage(path.read_bytes()))
+    for look in (daskaug.verify, info, find_faults, lambda place: daskaug.replay(place, 0)):
+        with pytest.raises(StoreError, match=r"m\.zarr/zarr\.json.* is damaged.*copy of this file"):
+            look(store)
+
+
+def test_damaged_commit_records_are_a_fault(store):
+    flip(shard(store, 5, DIGEST))
+    (fault,) = find_faults(store)
+    assert "1 of 9 commit records" in fault
+    assert "shard 5" in fault
+
+
+def test_damaged_statistics_of_a_standardised_store(tmp_path):
+    zarr.create_array(tmp_path / "x.zarr", data=X)
+    datagen = ImageDataGenerator(featurewise_center=True).fit(X)
+    datagen.materialize(tmp_path / "x.zarr", tmp_path / "m.zarr", standardize=True)
+    (path,) = (file for file in (tmp_path / "m.zarr/statistics/mean/c").rglob("*") if file.is_file())
+    flip(path)
+    result = daskaug.verify(tmp_path / "m.zarr")
+    assert [(each.kind, each.where) for each in result.findings] == [("unreadable", "statistics")]
+    assert "statistics" in result.not_checked[0]
+    assert result.samples == 0
+    assert "cannot be read" in info(tmp_path / "m.zarr")
 
 
 def test_swapped_shards(store):
@@ -322,6 +391,15 @@ def test_an_unfinished_store(tmp_path):
     messages = found(tmp_path / "m.zarr", source=X)
     assert messages[0].startswith("manifest | manifest: the run that wrote the store has not finished")
     assert all(each.startswith("commit record") for each in messages[1:])
+
+
+def test_shards_that_are_not_written_are_told_in_runs(store):
+    for number in (2, 3, 4, 7):
+        shard(store, number, DIGEST).unlink()
+    edit_manifest(store, lambda manifest: manifest.update(complete=False))
+    _, run, single = found(store)
+    assert run.startswith("commit record | shards 2 to 4: they have no commit records")
+    assert single.startswith("commit record | shard 7: it has no commit record")
 
 
 # --- bad calls ---------------------------------------------------------------------------------------------------
