@@ -31,6 +31,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.cores import on_cores
+
 SIZE = 224
 CODECS = ("zstd", "lz4")
 REPEATS = 3
@@ -233,14 +235,14 @@ def measured(kind: str, *, cores: int, **given: Any) -> dict[str, Any]:
     folder = tempfile.mkdtemp(prefix="daskaug-bench-")
     try:
         command = [sys.executable, "-m", "benchmarks.materialize", "--measure", kind]
-        done = subprocess.run(
-            [*command, json.dumps(given | {"folder": folder})],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            env=os.environ | {"KERAS_BACKEND": "jax"},
-            preexec_fn=lambda: os.sched_setaffinity(0, used),
-        )
+        with on_cores(used):
+            done = subprocess.run(
+                [*command, json.dumps(given | {"folder": folder})],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                env=os.environ | {"KERAS_BACKEND": "jax"},
+            )
     finally:
         shutil.rmtree(folder)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -11,7 +11,6 @@ the pipeline loses from what the machine does.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import resource
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.cores import on_cores
 
 CODECS = ("blosc-lz4", "zstd")
 
@@ -115,9 +116,8 @@ def measured(kind: str, store: Path, epochs: int, *, cores: int) -> dict[str, An
     """Of a process of its own, on so many cores."""
     command = [sys.executable, "-m", "benchmarks.stream", "--measure", kind, str(store), str(epochs)]
     used = sorted(os.sched_getaffinity(0))[:cores]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=lambda: os.sched_setaffinity(0, used)
-    )
+    with on_cores(used):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -125,12 +125,10 @@ def measured(kind: str, store: Path, epochs: int, *, cores: int) -> dict[str, An
 def at_the_same_time(kind: str, store: Path, cores: list[int]) -> float:
     """Core-seconds per image of a stage that runs on each of the cores, in processes of their own."""
     command = [sys.executable, "-m", "benchmarks.stream", "--measure", kind, str(store), "0"]
-    running = [
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, preexec_fn=functools.partial(os.sched_setaffinity, 0, {core})
-        )
-        for core in cores
-    ]
+    running = []
+    for core in cores:
+        with on_cores([core]):
+            running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     answers = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]
     return float(np.mean([answer["seconds"] for answer in answers]))
 

@@ -49,7 +49,7 @@ def check_workers(probes: Iterable[BlockReader]) -> None:
 
 
 def _active_client() -> Any:
-    if "distributed" not in sys.modules:
+    if sys.modules.get("distributed") is None:
         return None
     from daskaug.execution.cluster import active_client
 

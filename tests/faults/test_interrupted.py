@@ -40,14 +40,18 @@ def source(tmp_path_factory) -> Path:
 @contextlib.contextmanager
 def begun(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """The command, which Ctrl-C reaches even where these tests are run in the background."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "daskaug", *map(str, arguments)],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "daskaug", *map(str, arguments)],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started as process:
         try:
             yield process
         finally:
