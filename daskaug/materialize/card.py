@@ -11,11 +11,11 @@ import zarr
 from numpy.typing import NDArray
 
 from daskaug.config import Config
-from daskaug.materialize.inspecting import object_sizes, read_records, told
+from daskaug.materialize.inspecting import object_sizes, told
 from daskaug.materialize.layout import DIGEST
 from daskaug.materialize.place import StoreLike
 from daskaug.materialize.recomputing import Part, hash_of, open_parts
-from daskaug.materialize.resuming import UNREADABLE
+from daskaug.materialize.resuming import UNREADABLE, read_records
 
 CLASSES = 20
 """Most classes that are counted one by one."""

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from daskaug.errors import StoreError
 from daskaug.materialize.layout import DIGEST, MANIFEST
 from daskaug.materialize.place import Place, StoreLike, sizes_of
-from daskaug.materialize.resuming import UNREADABLE
+from daskaug.materialize.resuming import UNREADABLE, read_records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,39 +91,6 @@ def told(error: Exception | str) -> str:
     """An error of somebody else in one line, with its kind."""
     line = " ".join(str(error).split()).rstrip(".")
     return line if isinstance(error, str) else f"{line or 'it cannot be read'} ({type(error).__name__})"
-
-
-def read_records(array: zarr.Array[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The records of all shards, as far as they can be read.
-
-    Parameters
-    ----------
-    array : (shards, ...) zarr.Array
-
-    Returns
-    -------
-    records : (shards, ...) array
-        Zeros where one is missing or damaged.
-    damaged : (shards,) bool
-        Which of them cannot be read.
-    """
-    records = np.zeros(array.shape, array.dtype)
-    damaged = np.zeros(len(records), np.bool_)
-    try:
-        records[...] = array[:]
-        return records, damaged
-    except StoreError:  # cannot be reached
-        raise
-    except UNREADABLE:
-        pass  # one by one: a damaged record must not hide the others
-    for number in range(len(records)):
-        try:
-            records[number] = array[number]
-        except StoreError:
-            raise
-        except UNREADABLE:
-            damaged[number] = True
-    return records, damaged
 
 
 def is_materialized(store: str, storage_options: dict[str, Any] | None = None) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from daskaug.config import Config
 from daskaug.errors import DaskaugError, SourceError, StoreError
-from daskaug.materialize.inspecting import damaged_metadata, open_node, read_records
+from daskaug.materialize.inspecting import damaged_metadata, open_node
 from daskaug.materialize.layout import (
     ARRAYS,
     DIGEST,
@@ -28,7 +28,7 @@ from daskaug.materialize.layout import (
 )
 from daskaug.materialize.place import Place, StoreLike
 from daskaug.materialize.reading import MaterializedStore
-from daskaug.materialize.resuming import UNREADABLE, look
+from daskaug.materialize.resuming import UNREADABLE, look, read_records
 from daskaug.sources import Source, open_images
 from daskaug.transforms.block import BlockTransform, FittedArrays
 from daskaug.transforms.masks import PairTransform

@@ -65,8 +65,8 @@ def look(group: zarr.Group, arrays: list[str], layout: Layout) -> Found:
         Names of the arrays with a row per stored image, sorted.
     layout : Layout
     """
-    digests = _records(array_of(group, DIGEST))
-    sizes = _records(array_of(group, NBYTES))
+    digests = read_records(array_of(group, DIGEST))[0]
+    sizes = read_records(array_of(group, NBYTES))[0]
     committed = np.asarray(digests.any(axis=1))
     there = [array_of(group, name) for name in arrays]
     numbers = np.flatnonzero(committed)
@@ -184,20 +184,34 @@ def _hex(hashes: NDArray[np.uint64]) -> str:
     return "".join(f"{int(half):016x}" for half in hashes)
 
 
-def _records(array: zarr.Array[Any]) -> NDArray[Any]:
-    """All records, (shards, ...); zeros where one is missing or damaged."""
+def read_records(array: zarr.Array[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The records of all shards, as far as they can be read.
+
+    Parameters
+    ----------
+    array : (shards, ...) zarr.Array
+
+    Returns
+    -------
+    records : (shards, ...) array
+        Zeros where one is missing or damaged.
+    damaged : (shards,) bool
+        Which of them cannot be read.
+    """
+    records = np.zeros(array.shape, array.dtype)
+    damaged = np.zeros(len(records), np.bool_)
     try:
-        return np.array(array[:])
-    except StoreError:
+        records[...] = array[:]
+        return records, damaged
+    except StoreError:  # cannot be reached
         raise
     except UNREADABLE:
-        pass
-    records = np.zeros(array.shape, array.dtype)
+        pass  # one by one: a damaged record must not hide the others
     for number in range(len(records)):
         try:
             records[number] = array[number]
         except StoreError:
             raise
         except UNREADABLE:
-            continue
-    return records
+            damaged[number] = True
+    return records, damaged
