@@ -17,6 +17,7 @@ from daskaug.materialize.codecs import column_codecs, image_codecs
 from daskaug.materialize.job import Job
 from daskaug.materialize.layout import ARRAYS, DIGEST, NBYTES, STATISTICS, ZCA_DIRECTIONS
 from daskaug.materialize.place import Place
+from daskaug.materialize.resuming import UNREADABLE
 from daskaug.sources.fingerprint import content_digest
 from daskaug.statistics.whitening.stored import DIGEST as DIRECTIONS_DIGEST
 from daskaug.statistics.whitening.stored import digest_of
@@ -102,6 +103,8 @@ def statistics_are_whole(group: zarr.Group, job: Job) -> bool:
         statistics = group[STATISTICS]
         assert isinstance(statistics, zarr.Group)
         there = {name: np.asarray(array[...]) for name, array in statistics.arrays()}
-    except Exception:  # noqa: BLE001  whatever a damaged store raises: they are written anew
+    except StoreError:  # that cannot be reached is no damage
+        raise
+    except (AssertionError, *UNREADABLE):  # they are written anew
         return False
     return content_digest(there) == content_digest(job.statistics)
