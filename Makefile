@@ -14,6 +14,9 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 # More arguments for pytest or the demo: make test ARGS="-k affine"
 ARGS ?=
+# Processes that share the tests, a file at a time: as many as there are processors, or a number.
+JOBS ?= auto
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist loadfile --durations=10
 
 # What these set is installed elsewhere; the environment here must stand alone.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
@@ -35,7 +38,8 @@ help:
 	make docs         check the examples, links and spelling of the documentation
 	make bench        run the benchmarks
 	make clean        remove the environment and every cache
-	Variables: PYTHON=python3.12 picks the interpreter, ARGS="-k affine" goes to pytest or the demo.
+	Variables: PYTHON=python3.12 picks the interpreter, ARGS="-k affine" goes to pytest or the demo, JOBS=1 runs the
+	tests one after the other.
 	END
 
 .PHONY: demo
@@ -46,7 +50,7 @@ demo: $(VENV)/.stamp-demo
 .PHONY: test
 test: $(VENV)/.stamp-test
 	@echo "==> Running every test without a marker (a few minutes)"
-	$(BIN)/python -m pytest -m "not ($(MARKED))" --durations=10 $(ARGS)
+	$(PYTEST) -m "not ($(MARKED))" $(ARGS)
 
 .PHONY: test-all
 test-all: test test-marked
@@ -56,7 +60,7 @@ test-marked: $(if $(MARKERS_IN_USE),$(VENV)/.stamp-test-marked)
 	@if [ -n "$(MARKERS_IN_USE)" ]; then
 	    echo "==> Running the tests marked $(MARKERS_IN_USE)"
 	    echo "    (their Debian packages: as root, .ci/install-debian-packages $(MARKERS_IN_USE); without them they skip)"
-	    $(BIN)/python -m pytest -m "$(MARKED)" --durations=10 $(ARGS)
+	    $(PYTEST) -m "$(MARKED)" $(ARGS)
 	else
 	    echo "==> No test has a marker yet ($(MARKERS)): nothing more to run"
 	fi
