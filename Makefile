@@ -35,7 +35,7 @@ help:
 	make test-all     those, and the tests that need Debian packages, PyTorch or notebooks
 	make lint         check style, types, layers and spelling
 	make format       put the code into the form that lint asks for
-	make docs         check the examples, links and spelling of the documentation
+	make docs         build the site (build/docs/html), and check its examples, links, names and spelling
 	make bench        run the benchmarks
 	make clean        remove the environment and every cache
 	Variables: PYTHON=python3.12 picks the interpreter, ARGS="-k affine" goes to pytest or the demo, JOBS=1 runs the
@@ -88,9 +88,13 @@ format: $(VENV)/.stamp-lint
 
 .PHONY: docs
 docs: $(VENV)/.stamp-docs
-	@echo "==> Checking the documentation: spelling, links, examples"
+	@echo "==> Building the site in build/docs/html, and checking it: warnings, spelling, links, names, examples"
 	$(BIN)/codespell *.md docs
-	$(BIN)/python -m pytest tests/test_docs.py README.md docs --doctest-glob='*.md' $(ARGS)
+	$(BIN)/python -m sphinx --builder html --conf-dir docs --nitpicky --fail-on-warning --keep-going --quiet \
+	    --jobs auto . build/docs/html
+	$(BIN)/python docs/check_site.py build/docs/html
+	$(BIN)/python docs/check_docstrings.py
+	$(BIN)/python -m pytest tests/test_docs*.py README.md docs --doctest-glob='*.md' $(ARGS)
 
 .PHONY: bench
 bench: $(BENCH)/.stamp-peers

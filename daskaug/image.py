@@ -160,7 +160,7 @@ def img_to_array(
 
     Parameters
     ----------
-    img : PIL.Image.Image
+    img : PIL.Image.Image, or array of rank 2 or 3
     data_format : {"channels_last", "channels_first"}, optional
         Of the result.
     dtype : dtype, optional
@@ -277,6 +277,10 @@ def validate_filename(filename: str | os.PathLike[str], white_list_formats: str 
     filename : path
     white_list_formats : str or iterable of str
         Endings in lower case; the name may have them in upper case.
+
+    Returns
+    -------
+    bool
     """
     return pictures.has_ending(filename, white_list_formats)
 
@@ -287,9 +291,15 @@ def validate_filename(filename: str | os.PathLike[str], white_list_formats: str 
 def flip_axis(x: ArrayLike, axis: int) -> NDArray[Any]:
     """Reverse one axis of an array.
 
+    Parameters
+    ----------
+    x : array of any rank
+        Not changed.
+    axis : int
+
     Returns
     -------
-    array
+    array of the same shape
         A view of `x`.
 
     Raises
@@ -339,10 +349,12 @@ def apply_affine_transform(
     ----------
     x : array of rank 3
         Any number of channels. Not changed.
-    theta, shear : float
-        Angles in degrees.
+    theta : float
+        Angle in degrees.
     tx, ty : float
         Shifts in pixels; as in Keras, `tx` moves along the rows' axis and `ty` along the columns'.
+    shear : float
+        Angle in degrees.
     zx, zy : float
         Factors by which the sampling grid is stretched: above 1 the picture shrinks.
     row_axis, col_axis, channel_axis : int
@@ -430,7 +442,7 @@ def apply_brightness_shift(x: ArrayLike, brightness: float, scale: bool = True) 
 
     See Also
     --------
-    ImageDataGenerator : Its ``brightness_range`` keeps fractions, any number of channels and images from 0 to 1.
+    daskaug.ImageDataGenerator : Its ``brightness_range`` keeps fractions, all channels, and images from 0 to 1.
     """
     return pictures.brighten(x, brightness, _data_format(None), scale=scale, dtype=_dtype(None))
 

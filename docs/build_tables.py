@@ -12,7 +12,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from daskaug import ImageDataGenerator
+from daskaug.cli import app
 from daskaug.migration import EDITS, KEPT, TOPICS, Row
 
 DOCS = Path(__file__).parent
@@ -39,8 +42,31 @@ def tables() -> dict[str, str]:
             ((row.keras, row.daskaug, row.why, _proof(row)) for row in EDITS),
         ),
         "kept": _table(("in both", "why", "proof"), ((row.keras, row.why, _proof(row)) for row in KEPT)),
+        "commands": "\n".join(f"## daskaug {name}\n\n{_command(command)}" for name, command in commands().items()),
         **{name: _arguments(name, rows) for name, rows in arguments().items()},
     }
+
+
+def commands() -> dict[str, Any]:
+    """The commands of the terminal, by name, in the order of its help."""
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
+
+
+def _command(command: Any) -> str:
+    """What ``--help`` says, made from the same declarations, in a form that no version of typer lays out otherwise."""
+    said = [parameter for parameter in command.params if getattr(parameter, "help", None)]
+    rows = ((_written(each), "" if each.default in (None, False) else f"`{each.default}`", each.help) for each in said)
+    return f"{command.help}\n\n{_table(('argument', 'default', 'meaning'), rows)}" if said else f"{command.help}\n"
+
+
+def _written(parameter: Any) -> str:
+    """How an argument or option is typed."""
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.metavar or parameter.name.upper()}`"
+    value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+    names = [*sorted(parameter.opts, key=len), *parameter.secondary_opts]
+    return ", ".join(f"`{name}{value}`" for name in names)
 
 
 def _changes(rows: Iterable[Row]) -> str:

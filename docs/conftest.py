@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["conf.py", "check_docstrings.py"]
+"""Modules with examples, they are not; the first is Sphinx' to run, and the second needs numpydoc."""
+
 
 def set_up(folder: Path) -> None:
     """Lay out a folder of image files, ``photos``, with two classes, and ``photos.csv``, which names them."""

@@ -1,10 +1,13 @@
-"""Make the picture of the guide to statistics again: ``python docs/make_pictures.py``.
+"""Make the pictures of the documentation again: ``python docs/make_pictures.py``, or ``… flow`` for the drawing alone.
 
-Crops of the photographs that come inside scikit-image and scikit-learn, always the same. It takes about a minute.
+The drawing of the flow is text. That of the guide to statistics is made of crops of the photographs that come inside
+scikit-image and scikit-learn, always the same, and takes about a minute.
 """
 
 from __future__ import annotations
 
+import sys
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +39,90 @@ DIRECTIONS = (
 
 MARGIN, GAP, TITLES = 10, 6, 168
 BACKGROUND, INK = "white", "black"
+
+# --- the flow ----------------------------------------------------------------------------------------------------
+
+GREY, BLUE, RED = ("#f2f4f7", "#8d99ae"), ("#e3edf7", "#4a7fb5"), ("#fbe9eb", "#d1495b")
+"""Fill and outline of boxes: where images come from, what is done to them, what comes of it."""
+
+Box = tuple[int, int, int, int, tuple[str, str], str, tuple[str, ...]]
+"""Left, top, width, height, colours, title, and lines below it."""
+
+SOURCES: tuple[Box, ...] = tuple(
+    (20, 60 + 62 * row, 150, 50, GREY, title, (line,))
+    for row, (title, line) in enumerate(
+        (
+            ("NumPy", "an array in memory"),
+            ("Zarr", "array, group, store"),
+            ("dask", "a lazy array"),
+            ("image files", "a folder, a table"),
+        )
+    )
+)
+STEPS: tuple[Box, ...] = (
+    (232, 110, 140, 136, BLUE, "plan", ("blocks of rows,", "along the chunks,", "within the memory")),
+    (404, 110, 140, 136, BLUE, "draw", ("from seed, epoch,", "sample id and", "operation alone")),
+    (576, 110, 140, 136, BLUE, "transform", ("augment and", "standardise,", "block by block")),
+)
+SINKS: tuple[Box, ...] = (
+    (778, 48, 182, 70, RED, "fit", ("statistics:", "mean, std, whitening")),
+    (778, 143, 182, 70, RED, "flow", ("batches: Keras,", "PyTorch, JAX, TensorFlow")),
+    (778, 240, 182, 70, RED, "materialize", ("an augmented store,", "resumable, verified")),
+)
+
+
+def flow() -> str:
+    """The way of an image, as SVG: from sources, over plan, draws and transform, to what comes of it."""
+    boxes = [*SOURCES, *STEPS, *SINKS]
+    middle = 178
+    lines = [f"M{left + width} {top + height // 2} L206 {middle}" for left, top, width, height, *_ in SOURCES]
+    arrows = [f"M206 {middle} L230 {middle}"]
+    arrows += [f"M{left + width} {middle} L{left + width + 30} {middle}" for left, _, width, *_ in STEPS[:2]]
+    lines.append(f"M716 {middle} L744 {middle}")
+    arrows += [f"M744 {middle} L776 {top + height // 2}" for _, top, _, height, *_ in SINKS]
+    return "\n".join(
+        [
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 980 356" role="img" font-family="Helvetica, Arial, '
+            'DejaVu Sans, sans-serif">',
+            "<title>Source, plan, draw, transform; then statistics, batches or a store</title>",
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+            'orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="#5c677d"/></marker></defs>',
+            '<rect width="980" height="356" fill="white"/>',
+            '<rect x="388" y="88" width="344" height="180" rx="12" fill="none" stroke="#8d99ae" '
+            'stroke-dasharray="5 4"/>',
+            _text(560, 78, "threads here, or workers of a cluster: the same bits", 13, "#5c677d"),
+            _text(95, 42, "source", 15, "#33415c", bold=True),
+            *(f'<path d="{line}" fill="none" stroke="#5c677d" stroke-width="1.4"/>' for line in lines),
+            *(
+                f'<path d="{arrow}" fill="none" stroke="#5c677d" stroke-width="1.4" marker-end="url(#head)"/>'
+                for arrow in arrows
+            ),
+            '<path d="M869 310 L869 334 L95 334 L95 300" fill="none" stroke="#8d99ae" stroke-width="1.2" '
+            'stroke-dasharray="5 4" marker-end="url(#head)"/>',
+            _text(474, 328, "a store is a source, too", 13, "#5c677d"),
+            *(_box(box) for box in boxes),
+            "</svg>\n",
+        ]
+    )
+
+
+def _box(box: Box) -> str:
+    left, top, width, height, (fill, outline), title, lines = box
+    center, first = left + width // 2, top + (height - 17 * len(lines) - 8) // 2 + 4
+    parts = [
+        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" rx="8" fill="{fill}" stroke="{outline}"/>',
+        _text(center, first + 6, title, 15, "#1b263b", bold=True),
+    ]
+    parts += [_text(center, first + 25 + 17 * i, line, 13, "#33415c") for i, line in enumerate(lines)]
+    return "\n".join(parts)
+
+
+def _text(x: int, y: int, text: str, size: int, color: str, *, bold: bool = False) -> str:
+    weight = ' font-weight="bold"' if bold else ""
+    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{color}" text-anchor="middle"{weight}>{escape(text)}</text>'
+
+
+# --- whitening ---------------------------------------------------------------------------------------------------
 
 
 def crops_of(photographs: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -113,7 +200,10 @@ def drawn(rows: list[Row]) -> Image.Image:
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the pictures."""
+    (IMAGES / "flow.svg").write_text(flow(), encoding="utf-8")
+    if sys.argv[1:] == ["flow"]:
+        return
     photographs = [np.asarray(Image.fromarray(photograph).reduce(2)) for photograph in load_photographs()]
     drawn(whitening_rows(crops_of(photographs))).save(IMAGES / "whitening.png", optimize=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import shlex
 import textwrap
@@ -11,8 +12,10 @@ from urllib.parse import unquote
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from daskaug.cli import app
+from daskaug.materialize import open_materialized
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("cluster/**/*.md")])
@@ -76,3 +79,43 @@ def test_commands_exist_with_their_options(page: Path) -> None:
         known = {option for parameter in commands[found["name"]].params for option in parameter.opts}
         given = {word for word in shlex.split(found["arguments"], comments=True) if word.startswith("-")}
         assert given <= {*known, "--help"}, found[0]
+
+
+def module_of(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_commands_of_the_quickstart_work_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module_of(ROOT / "docs" / "conftest.py").set_up(tmp_path)
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    commands = [line.split(maxsplit=1)[1] for line in page.splitlines() if line.startswith("    daskaug ")]
+    assert [command.split()[0] for command in commands] == [
+        "check", "ingest", "fit", "preview", "materialize", "info", "verify", "replay",
+    ]  # fmt: skip
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command))
+        assert result.exit_code == 0, f"{command}: {result.output}"
+    assert "nothing is wrong" in CliRunner().invoke(app, ["verify", "augmented.zarr", "--full"]).output
+    assert len(open_materialized("augmented.zarr")) == 3 * 24
+    assert {path.name for path in tmp_path.glob("*.png")} == {"sheet.png", "40.png"}
+
+
+def test_the_picture_of_the_flow_is_what_its_script_draws() -> None:
+    drawn = module_of(ROOT / "docs" / "make_pictures.py").flow()
+    assert (ROOT / "docs" / "images" / "flow.svg").read_text(encoding="utf-8") == drawn
+
+
+def test_every_claim_about_a_peer_has_its_source() -> None:
+    page = (ROOT / "docs" / "peers.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ") and "---" not in line]
+    claims = [cell.strip() for row in rows for cell in row[1:] if cell.strip(" |")]
+    headings = {"daskaug", "tf.data and Keras layers", "DataLoader and torchvision v2", "Albumentations", "kornia"}
+    headings |= {"Keras `ImageDataGenerator`", "xbatcher", "dask by hand"}
+    bare = [claim for claim in claims if "](" not in claim and "][" not in claim and claim not in headings]
+    assert bare == ["no"]  # ours
+    used = set(re.findall(r"\]\[([\w-]+)\]", page))
+    assert used == set(re.findall(r"^\[([\w-]+)\]: ", page, re.M))

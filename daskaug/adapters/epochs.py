@@ -84,11 +84,23 @@ class Epochs:
         return converted
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it stands, after the batches that were handed out: a few JSON values."""
+        """Where it stands, after the batches that were handed out.
+
+        Returns
+        -------
+        dict
+            A few JSON values, as those of the iterator.
+        """
         return self.batches.state_dict() if self._state is None else dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the next pass go on where another one over the same data was, see the iterator's method."""
+        """Make the next pass go on where another one over the same data was.
+
+        Parameters
+        ----------
+        state : dict
+            What its :meth:`state_dict` returned; checked as by the iterator's own method.
+        """
         self.batches.load_state_dict(state)
         self._goes_on, self._state = True, None
 

@@ -73,8 +73,8 @@ class Fits(Flows):
             options that finds it goes on from there, and gives the same bits as one that was never interrupted. Left
             beside the data, it makes a fit after appending read only the new images. With `zca_whitening` for
             ``zca_route="features"`` alone; the file then has 8 · d² bytes, twice that while it is being written, and is
-            written less often the larger it is. (Of float images, products have the same bits if the blocks are the
-            same, which depend on the number of cores; mean and std always do.)
+            written less often the larger it is. Of float images, products have the same bits if the blocks are the
+            same, which depend on the number of cores; mean and std always do.
         memory_budget : int, optional
             Bytes that the blocks in work may take in each process, 2 GiB by default; with `zca_whitening` or
             `keep_gram`, what these take as well, 8 GB by default.
@@ -232,6 +232,10 @@ class Fits(Flows):
         the images with each other, n × n, in as many passes as `memory_budget` makes necessary. Both are exact but for
         rounding. ``"randomized"`` finds the strongest directions of many large images by subspace iteration from
         random signs, keyed by `seed`, and tells how good they are: ``statistics.whitening.captured`` and ``.error``.
+
+        References
+        ----------
+        Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53 (2011), for ``"randomized"``.
         """
         from daskaug.fit_plan import FitOptions
         from daskaug.fitting import plan_fit

@@ -20,7 +20,7 @@ class Fitted(Options):
 
     @property
     def mean(self) -> NDArray[Any] | None:
-        """Mean of each channel, after rescaling; None before :meth:`fit`."""
+        """Mean of each channel after rescaling, (1, 1, c) or (c, 1, 1) float64; None before :meth:`fit`."""
         return self._statistic("mean", self.config.featurewise_center)
 
     @mean.setter
@@ -29,7 +29,7 @@ class Fitted(Options):
 
     @property
     def std(self) -> NDArray[Any] | None:
-        """Standard deviation of each channel, after rescaling; None before :meth:`fit`."""
+        """Deviation of each channel after rescaling, (1, 1, c) or (c, 1, 1) float64; None before :meth:`fit`."""
         return self._statistic("std", self.config.featurewise_std_normalization)
 
     @std.setter
@@ -38,7 +38,7 @@ class Fitted(Options):
 
     @property
     def zca_whitening_matrix(self) -> NDArray[Any] | None:
-        """ZCA matrix for flattened images; None before :meth:`fit`.
+        """ZCA matrix for flattened images, (d, d); None before :meth:`fit`.
 
         Raises
         ------
@@ -84,10 +84,17 @@ class Fitted(Options):
     def save(self, path: str | Path) -> None:
         """Write the fitted statistics to one file (NPZ, readable with NumPy alone).
 
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced, as a whole.
+
         Raises
         ------
         NotFittedError
             Where there are none.
+        ConfigError
+            Where some were assigned, which a file of what was fitted does not hold.
         """
         if self._assigned:
             raise ConfigError(

@@ -81,6 +81,8 @@ class Flows(SingleImages):
             What lies outside of a mask for ``fill_mode="constant"``.
         ids : (n,) integers, optional
             Sample ids that key the draws; by default the row in `x`.
+        shuffle_unit, shuffle_mix : int, optional
+            Rows of a unit, 256 by default, and units that are mixed, 4 by default.
         shard : (rank, world_size), optional
             Share the epochs with other processes, which make the same iterator with the same `seed`. Step by step the
             batches of all ranks, one after the other, are the order of the epoch, which does not depend on
@@ -314,13 +316,22 @@ class Flows(SingleImages):
             Column or columns of the labels.
         weight_col : str, optional
             Column of sample weights, handed out together with labels.
+        target_size, color_mode
+            As in :meth:`flow_from_directory`.
         classes : sequence of str, optional
             Classes that count, in the order of their indices; rows of others are left out. By default all, in
             alphabetical order.
         class_mode : {"categorical", "binary", "sparse", "input", "multi_output", "raw", None}
             As in :meth:`flow_from_directory`; for ``"categorical"`` a label may be a list or tuple of several.
             ``"raw"`` hands out the values of `y_col`, ``"multi_output"`` a list with the values of each of them.
-        target_size, color_mode, batch_size, shuffle, seed, save_to_dir, save_prefix, save_format, interpolation,
+        batch_size, shuffle, seed, save_to_dir, save_prefix, save_format
+            As in :meth:`flow_from_directory`.
+        subset : {"training", "validation"}, optional
+            Part of the rows, as `validation_split` cuts them.
+        interpolation : str
+            As in :meth:`flow_from_directory`.
+        validate_filenames : bool
+            Look for the files first, and leave out the rows without one; a warning says how many, why, and which.
         keep_aspect_ratio, on_error
             As in :meth:`flow_from_directory`.
         masks : str, optional
@@ -328,10 +339,6 @@ class Flows(SingleImages):
             in :meth:`flow_from_directory`.
         mask_order, mask_cval, shard, drop_last, with_ids, cache, cache_nbytes, memory_budget, transform_on
             As in :meth:`flow`.
-        subset : {"training", "validation"}, optional
-            Part of the rows, as `validation_split` cuts them.
-        validate_filenames : bool
-            Look for the files first, and leave out the rows without one; a warning says how many, why, and which.
         **kwargs
             Keras' old keywords `has_ext`, `sort` and `drop_duplicates`, which do nothing but warn.
 

@@ -65,7 +65,13 @@ class Options:
     col_axis = property(lambda self: self.config.col_axis, doc="Axis of the columns in a batch.")
 
     def to_config(self) -> dict[str, Any]:
-        """The options as JSON values (without what was fitted)."""
+        """The options as JSON values (without what was fitted).
+
+        Returns
+        -------
+        dict
+            For :meth:`from_config`; a function is described by its module, its name and a hash of its code.
+        """
         return self.config.to_dict()
 
     @classmethod

@@ -59,6 +59,11 @@ class SingleImages(Fitted):
         -------
         array of the same shape
             Of the dtype of `x` if that is a float type, else of the generator's.
+
+        Raises
+        ------
+        SourceError
+            `x` has another rank.
         """
         image = np.asarray(x)
         if image.ndim != 3:
@@ -72,7 +77,20 @@ class SingleImages(Fitted):
         return transformed
 
     def random_transform(self, x: ArrayLike, seed: int | None = None) -> NDArray[Any]:
-        """Transform one image at random: :meth:`get_random_transform`, then :meth:`apply_transform`."""
+        """Transform one image at random: :meth:`get_random_transform`, then :meth:`apply_transform`.
+
+        Parameters
+        ----------
+        x : (h, w, c) or (c, h, w) array
+            Not changed.
+        seed : int, optional
+            Of the draw. None: fresh entropy.
+
+        Returns
+        -------
+        array of the same shape
+            Of the generator's dtype.
+        """
         image = np.asarray(x)
         return self.apply_transform(image, self.get_random_transform(image.shape, seed))
 
@@ -89,6 +107,7 @@ class SingleImages(Fitted):
         Returns
         -------
         array of the same shape
+            Of `x` itself, where that is of floats; otherwise of the generator's dtype.
         """
         from daskaug.transforms.standardize import standardize_in_place
 

@@ -39,7 +39,7 @@ class BatchIterator(AssignedAttributes, Resumable):
     """What Keras calls an ``Iterator``: infinite under ``next()``, indexable, safe to share between threads.
 
     A batch depends on its place alone, the epoch and the number within it; ``it[i]`` and the i-th ``next()`` of an
-    epoch are the same batch. Subclasses compute one in :meth:`_submit`.
+    epoch are the same batch. Subclasses compute one in ``_submit``.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class BatchIterator(AssignedAttributes, Resumable):
     sample_nbytes : int
         Finished bytes of a sample.
     shard : (rank, world_size), optional
-        Which of several consumers this is: see :class:`daskaug.planning.steps.Steps` for how they share an epoch.
+        Which of several consumers this is: see :meth:`daskaug.ImageDataGenerator.flow` for how they share an epoch.
     drop_last : bool
         Leave out what does not fill a batch on every rank.
     **queue_options
@@ -265,7 +265,12 @@ class BatchIterator(AssignedAttributes, Resumable):
             raise
 
     def next(self) -> Any:
-        """The next batch, as ``next(iterator)``."""
+        """The next batch, as ``next(iterator)``.
+
+        Returns
+        -------
+        array, or tuple of arrays
+        """
         return next(self)
 
     def on_epoch_end(self) -> None:
@@ -289,9 +294,9 @@ class BatchIterator(AssignedAttributes, Resumable):
 
     @property
     def index_array(self) -> NDArray[np.int64]:
-        """Order of the current epoch, on all ranks: positions in the data, or in the subset where there is one.
+        """Order of the current epoch, (n,) int64, on all ranks: positions in the data, or in its subset.
 
-        Assigned in :meth:`_set_index_array` by subclasses that choose their own.
+        Assigned in ``_set_index_array`` by subclasses that choose their own.
         """
         if self._replay is not None and self._replay.index_array is not None:
             return self._replay.index_array
@@ -319,11 +324,26 @@ class BatchIterator(AssignedAttributes, Resumable):
     # --- beyond Keras --------------------------------------------------------------------------------------------
 
     def one_epoch(self) -> Iterator[Any]:
-        """The batches of one epoch: the current one from its beginning, or of a resumed one what was left of it."""
+        """The batches of one epoch: the current one from its beginning, or of a resumed one what was left of it.
+
+        Returns
+        -------
+        iterator of batches
+        """
         return self._batches_of(self.epoch)
 
     def epochs(self, count: int) -> Iterator[Iterator[Any]]:
-        """One iterator of batches for each of the next `count` epochs, whether or not it is read to its end."""
+        """One iterator of batches for each of the next `count` epochs, whether or not it is read to its end.
+
+        Parameters
+        ----------
+        count : int
+            How many epochs.
+
+        Yields
+        ------
+        iterator of batches
+        """
         first = self.epoch
         for epoch in range(first, first + count):
             yield self._batches_of(epoch)

@@ -33,14 +33,20 @@ class DataFrameIterator(FilesIterator):
 
     Parameters
     ----------
-    dataframe, directory, x_col, y_col, weight_col, target_size, color_mode, classes, class_mode, batch_size, shuffle,
-    seed, save_to_dir, save_prefix, save_format, subset, interpolation, keep_aspect_ratio, validate_filenames, on_error,
-    masks, mask_order, mask_cval, **serving
+    dataframe, directory
         As in ``flow_from_dataframe``.
     image_data_generator : ImageDataGenerator or None
         None: the images as they are.
-    data_format, dtype : str, optional
+    x_col, y_col, weight_col, target_size, color_mode, classes, class_mode, batch_size, shuffle, seed
+        As in ``flow_from_dataframe``.
+    data_format : str, optional
         By default the generator's.
+    save_to_dir, save_prefix, save_format, subset, interpolation, keep_aspect_ratio
+        As in ``flow_from_dataframe``.
+    dtype : str, optional
+        By default the generator's.
+    validate_filenames, on_error, masks, mask_order, mask_cval, **serving
+        As in ``flow_from_dataframe``.
 
     Attributes
     ----------

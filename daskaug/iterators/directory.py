@@ -26,14 +26,20 @@ class DirectoryIterator(FilesIterator):
 
     Parameters
     ----------
-    directory, target_size, color_mode, classes, class_mode, batch_size, shuffle, seed, save_to_dir, save_prefix,
-    save_format, follow_links, subset, interpolation, keep_aspect_ratio, on_error, masks, mask_order, mask_cval,
-    **serving
+    directory
         As in ``flow_from_directory``.
     image_data_generator : ImageDataGenerator or None
         None: the images as they are.
-    data_format, dtype : str, optional
+    target_size, color_mode, classes, class_mode, batch_size, shuffle, seed
+        As in ``flow_from_directory``.
+    data_format : str, optional
         By default the generator's.
+    save_to_dir, save_prefix, save_format, follow_links, subset, interpolation, keep_aspect_ratio
+        As in ``flow_from_directory``.
+    dtype : str, optional
+        By default the generator's.
+    on_error, masks, mask_order, mask_cval, **serving
+        As in ``flow_from_directory``.
 
     Attributes
     ----------

@@ -42,13 +42,28 @@ class NumpyArrayIterator(SourceIterator):
 
     Parameters
     ----------
-    x, y, batch_size, shuffle, sample_weight, seed, save_to_dir, save_prefix, save_format, subset, ignore_class_split
-        As in ``flow``; `shuffle` is off by default here, as in Keras.
-    image_data_generator : ImageDataGenerator
-    data_format, dtype : str, optional
-        By default the generator's.
-    masks, mask_order, mask_cval, ids, shuffle_unit, shuffle_mix, **serving
+    x, y
         As in ``flow``.
+    image_data_generator : ImageDataGenerator
+    batch_size, shuffle, sample_weight, seed
+        As in ``flow``; `shuffle` is off by default here, as in Keras.
+    data_format : str, optional
+        By default the generator's.
+    save_to_dir, save_prefix, save_format, subset, ignore_class_split
+        As in ``flow``.
+    dtype : str, optional
+        By default the generator's.
+    masks, mask_order, mask_cval
+        As in ``flow``.
+    ids : (n,) integers, optional
+        As in ``flow``.
+    shuffle_unit, shuffle_mix, **serving
+        As in ``flow``.
+
+    Raises
+    ------
+    SourceError
+        For data of the wrong rank or length; for an output of the name that the masks are handed out by.
     """
 
     def __init__(

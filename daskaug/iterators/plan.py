@@ -111,7 +111,8 @@ class FlowPlan:
     counted_images : int
         Images of the epoch that were walked through: all of them, if there are not millions.
     shuffle_quality : float
-        From 0, the stored order, to 1, a random one: :func:`daskaug.planning.quality.shuffle_quality`.
+        From 0, the stored order, to 1, a random one: how far neighbours in the epoch are from each other in the data,
+        relative to a random order.
     """
 
     executor: str

@@ -85,7 +85,7 @@ class SourceIterator(BatchIterator):
     saver : PictureSaver, optional
     masks : Masks, optional
     **serving
-        See :class:`Serving`.
+        The arguments of :meth:`daskaug.ImageDataGenerator.flow` from `shard` on.
 
     Raises
     ------
@@ -161,7 +161,7 @@ class SourceIterator(BatchIterator):
 
     @property
     def ids(self) -> NDArray[Any]:
-        """Sample ids of the samples that are iterated over, in the order of the data."""
+        """Sample ids of the samples that are iterated over, (n,), in the order of the data."""
         return np.asarray(self.columns.ids[slice(*self._rows)])
 
     @property
@@ -375,7 +375,13 @@ class SourceIterator(BatchIterator):
             )
 
     def plan(self) -> FlowPlan:
-        """What the current epoch comes to: work, memory, bytes read and shuffle quality. No image is read for it."""
+        """What the current epoch comes to: work, memory, bytes read and shuffle quality. No image is read for it.
+
+        Returns
+        -------
+        FlowPlan
+            Its text says it in words.
+        """
         executor, steps, is_replay = current_executor(), self._steps(self.epoch), self._replay is not None
         per_task, ahead = (1, 1) if is_replay else (self._batches_per_task, self._batches_ahead(executor))
         tasks = 1 if is_replay else min(executor.parallelism, -(-ahead // per_task))

@@ -32,7 +32,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What :func:`verify` found; its text says it in words.
+    """What :func:`daskaug.verify` found; its text says it in words.
 
     Attributes
     ----------

@@ -46,14 +46,16 @@ class MaterializedIterator(SourceIterator):
 
     Parameters
     ----------
-    source, transform, columns, **options
-        As for :class:`SourceIterator`.
+    source, transform, columns
+        As for :class:`daskaug.iterators.SourceIterator`.
     copies : int
         Epochs in the store.
     sizes : sequence of int
         Rows of an epoch in each of the parts that the store consists of.
     columns_by_epoch : bool
         Whether the rows of an epoch are others than those of the next, so that columns have one entry per stored row.
+    **options
+        As for :class:`daskaug.iterators.SourceIterator`.
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class MaterializedIterator(SourceIterator):
 
 class MaterializedStore:
     """A finished store: images, labels and weights, and what made them.
+
+    It is made by :func:`daskaug.open_materialized`.
 
     Attributes
     ----------
@@ -139,7 +143,13 @@ class MaterializedStore:
 
     @property
     def fitted(self) -> FittedArrays:
-        """The statistics that the generator had."""
+        """The statistics that the generator had.
+
+        Raises
+        ------
+        StoreError
+            Others lie there now.
+        """
         statistics = self._group[STATISTICS]
         assert isinstance(statistics, zarr.Group)
         arrays = dict(statistics.arrays())
@@ -193,7 +203,7 @@ class MaterializedStore:
             To standardise with, in place of the stored ones.
         preprocessing_function : callable, optional
             The generator's, where it cannot be imported by its name.
-        shard, drop_last, with_ids, cache, cache_nbytes, memory_budget, transform_on
+        shuffle_unit, shuffle_mix, shard, drop_last, with_ids, cache, cache_nbytes, memory_budget, transform_on
             As in :meth:`daskaug.ImageDataGenerator.flow`.
 
         Returns
@@ -272,7 +282,13 @@ class MaterializedStore:
         return tuple(self._required(name) for name in names)
 
     def as_source(self) -> Source:
-        """All copies of the images: what ``fit``, ``flow`` and the like take the store for."""
+        """All copies of the images: what ``fit``, ``flow`` and the like take the store for.
+
+        Returns
+        -------
+        Source
+            Of epochs · n images.
+        """
         return self.images
 
     def __len__(self) -> int:
@@ -298,6 +314,11 @@ def open_materialized(
         For a URL: what its file system needs (credentials, endpoint, ...).
     allow_incomplete : bool
         Open it although it is not finished; missing images read as zeros.
+
+    Returns
+    -------
+    MaterializedStore
+        Of images, nothing has been read.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class Replay:
     data_format : str
     stored : (h, w, c) or (c, h, w) array
         Pixels as they are stored.
-    before, after : array or None
+    before, after : (h, w, c) or (c, h, w) array, or None
         The raw image, and what its key makes of it; None where the source cannot be opened.
     agrees : bool or None
         Whether the stored pixels are those; None where that is not known.
@@ -95,7 +95,12 @@ class Replay:
         return "\n".join(self._lines)
 
     def draw(self) -> Any:
-        """Before, after and stored side by side with the parameters beneath, as a Pillow image."""
+        """Before, after and stored side by side, with the parameters beneath.
+
+        Returns
+        -------
+        PIL.Image.Image
+        """
         named = [("before", self.before), ("after", self.after), ("stored", self.stored)]
         there = [(name, self._channels_last(image)) for name, image in named if image is not None]
         captions, images = zip(*there, strict=True)
@@ -103,7 +108,13 @@ class Replay:
         return draw_sheet([band], tile=TILE, columns=len(images), side=8, lines=self._lines)
 
     def save(self, path: str | Path) -> None:
-        """Write what :meth:`draw` draws to a picture file; the ending says of which format."""
+        """Write what :meth:`draw` draws to a picture file.
+
+        Parameters
+        ----------
+        path : path
+            Its ending says of which format.
+        """
         self.draw().save(path)
 
     def _channels_last(self, image: NDArray[Any]) -> NDArray[Any]:

@@ -67,6 +67,12 @@ def explain(call: str) -> str:
     Parameters
     ----------
     call : str
+        As for :func:`compare_with_keras`.
+
+    Returns
+    -------
+    str
+        A paragraph for each finding, and a line for what could not be read.
 
     Raises
     ------
@@ -87,10 +93,20 @@ def explain(call: str) -> str:
 def explain_file(path: str | Path) -> str:
     """The same for a script on disk.
 
+    Parameters
+    ----------
+    path : path
+        Read as UTF-8.
+
+    Returns
+    -------
+    str
+        As from :func:`explain`.
+
     Raises
     ------
     ConfigError
-        Also where the file cannot be read.
+        As from :func:`explain`; also where the file cannot be read.
     """
     try:
         code = Path(path).read_text(encoding="utf-8")

@@ -92,13 +92,39 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """The images from `start` to `stop`; not to be written to, for they may be the caller's own."""
+        """The images of consecutive rows; not to be written to, for they may be the caller's own.
+
+        Parameters
+        ----------
+        start, stop : int
+            Rows from `start` up to, but not including, `stop`.
+
+        Returns
+        -------
+        (stop - start, h, w, c) or (stop - start, c, h, w) array
+            Of the source's dtype.
+        """
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The images at `rows`, in their order.
 
         Every chunk that holds one of them is read once, neighbours in one go: a store far away can then fetch them
         side by side.
+
+        Parameters
+        ----------
+        rows : (b,) int64
+            In any order, repeats allowed.
+
+        Returns
+        -------
+        (b, h, w, c) or (b, c, h, w) array
+            Of the source's dtype.
+
+        Raises
+        ------
+        IndexError
+            There is no such row.
         """
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.shape[0]:
             raise IndexError(

@@ -31,11 +31,12 @@ def open_images(
     storage_options : dict, optional
         For a URL: what its file system needs (credentials, endpoint, ...).
     cache, cache_nbytes
-        Where to keep what is read, and how much of it; see :func:`daskaug.sources.with_cache`.
+        Where to keep what is read, and how much of it, as in :meth:`daskaug.ImageDataGenerator.flow`.
 
     Returns
     -------
     Source
+        Nothing but the shape has been read of it.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class Content:
     Parameters
     ----------
     layout : str
-        dtype and shape of an image.
+        Of an image: its dtype and shape.
     runs : mapping of int to (rows, first half, second half)
         Sums of the runs, by their number: run r has the rows r · 4,096 and so on.
     probe : (rows, first half, second half)
@@ -100,7 +100,17 @@ class Content:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def begins(self, other: Content) -> bool:
-        """Whether the rows that both have, as far as full runs tell, are the same."""
+        """Whether the rows that both have, as far as full runs tell, are the same.
+
+        Parameters
+        ----------
+        other : Content
+            Of more rows, or of fewer.
+
+        Returns
+        -------
+        bool
+        """
         shared = [n for n in self.runs if n in other.runs and self.runs[n][0] == other.runs[n][0]]
         return self.layout == other.layout and all(self.runs[n] == other.runs[n] for n in shared)
 

@@ -24,7 +24,11 @@ class Interval:
     Parameters
     ----------
     mean, std : (c,) float64
-        The value for all images lies so near with the probability `CONFIDENCE`.
+        The value for all images lies so near with a probability of 95 %.
+
+    References
+    ----------
+    Cochran, Sampling Techniques, 3rd edition (1977), sections 9A and 6.4: blocks are clusters, and errors linearised.
     """
 
     mean: Vector

@@ -141,7 +141,13 @@ class IntegerMoments:
 
     @property
     def variance(self) -> Vector:
-        """Population variance of each channel, (c,) float64, correctly rounded: (n·Σx² − (Σx)²) / n²."""
+        """Population variance of each channel, (c,) float64, correctly rounded: (n·Σx² − (Σx)²) / n².
+
+        References
+        ----------
+        Chan, Golub, LeVeque, "Algorithms for computing the sample variance", The American Statistician 37 (1983),
+        warn of this formula, whose differences cancel. In integers nothing is lost.
+        """
         n = self.pixels
         pairs = zip(self.sums, self.squares, strict=True)
         return np.array([(n * square - total * total) / (n * n) for total, square in pairs])

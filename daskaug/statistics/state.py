@@ -46,7 +46,7 @@ class Statistics(Numbers):
     data_format : str
         ``"channels_last"`` or ``"channels_first"``.
     dtype : str
-        dtype that the images were reduced in.
+        Of the images as they were reduced.
     moments : IntegerMoments, FloatTotals or WeightedTotals
         Counts, sums and extremes of the images as read, before any rescaling.
     rescale : float or None
@@ -79,6 +79,16 @@ class Statistics(Numbers):
         Whitening and intervals cannot be merged and are dropped, the former with a warning: from Gram matrices, which
         are merged, :meth:`whiten` computes it again. A histogram or (with a warning) a Gram matrix that only one of
         them has is dropped too.
+
+        Parameters
+        ----------
+        other : Statistics
+            Of other images.
+
+        Returns
+        -------
+        Statistics
+            Of all of them.
 
         Raises
         ------
@@ -117,6 +127,16 @@ class Statistics(Numbers):
 
         The range is exact where a histogram tells it, where the data that were seen together are withdrawn together, or
         where the range of `other` lies within; otherwise it stays, as a bound (`range_is_bound`).
+
+        Parameters
+        ----------
+        other : Statistics
+            Of some of the images.
+
+        Returns
+        -------
+        Statistics
+            Of the others.
 
         Raises
         ------
@@ -356,13 +376,24 @@ class Statistics(Numbers):
         return self.withdraw(other) if isinstance(other, Statistics) else NotImplemented
 
     def to_json(self) -> str:
-        """The numbers as plain JSON, without the whitening's factors. Exact sums are integers of any length."""
+        """The numbers as plain JSON, without the whitening's factors. Exact sums are integers of any length.
+
+        Returns
+        -------
+        str
+            An object with sorted names.
+        """
         return json.dumps(exports.as_json(self), sort_keys=True)
 
     def to_keras(self) -> dict[str, Any]:
         """Arguments of a Keras layer that standardises: ``keras.layers.Normalization(**statistics.to_keras())``.
 
         The layer divides by the standard deviation itself, where :class:`~daskaug.ImageDataGenerator` adds 1e-6 to it.
+
+        Returns
+        -------
+        dict
+            ``axis``, and ``mean`` and ``variance``, a list of c numbers each.
         """
         return exports.for_keras(self)
 
@@ -371,6 +402,11 @@ class Statistics(Numbers):
 
         For uint8 images without `rescale` they are those of images that ``ToTensor`` or
         ``ToDtype(torch.float32, scale=True)`` has divided by 255; for others, of the (rescaled) images as they are.
+
+        Returns
+        -------
+        dict
+            ``mean`` and ``std``, a list of c numbers each.
         """
         return exports.for_torchvision(self)
 
@@ -380,16 +416,10 @@ class Statistics(Numbers):
         Parameters
         ----------
         path : path
-            Used as given; an existing file is replaced. The entries are ``mean`` and ``std`` (c,), ``minimum`` and
-            ``maximum`` (c,), for float images ``raw_mean`` and ``raw_m2`` (c,) before rescaling, for whitened ones
-            ``zca_u`` (d, rank) and ``zca_scale`` (rank,), all float64 (`zca_u` of more than 64 MiB in float32 lies
-            beside the file, in the Zarr array ``PATH.directions.zarr``), and ``header``, a string of JSON: the counts,
-            for integer images the exact sums as decimal strings, and hashes of the data that were seen. With a
-            histogram there is also ``histogram`` (c, levels) int64, whose first column counts ``histogram_start``; with
-            a Gram matrix ``gram`` (d, d), for integer images Σ (x − s)(x − s)ᵀ over the flattened images x, beside
-            ``gram_sums`` (d,), Σ (x − s), s the number ``gram_shift`` of the header, for others
-            Σ (x − m)(x − m)ᵀ beside ``gram_mean`` (d,), m; for images whose pixels do not count alike ``weight`` (c,);
-            after stopping early ``interval_mean`` and ``interval_std`` (c,), before rescaling.
+            Used as given; an existing file is replaced. Among the entries are ``mean``, ``std``, ``minimum`` and
+            ``maximum``, (c,) float64, and ``header``, a string of JSON; the guide to statistics lists them all. The
+            directions of a whitening of more than 64 MiB in float32 lie beside the file, in the Zarr array
+            ``PATH.directions.zarr``.
         """
         save_directions(self.whitening, Path(path))
         archive.write(Path(path), *encoding.encode(self))
@@ -397,6 +427,16 @@ class Statistics(Numbers):
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Statistics:
         """Read a file that :meth:`save` wrote and check every number in it.
+
+        Parameters
+        ----------
+        path : path
+            Large directions of a whitening are looked for beside it, when they are needed.
+
+        Returns
+        -------
+        Statistics
+            Equal to what was saved.
 
         Raises
         ------

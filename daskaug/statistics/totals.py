@@ -28,6 +28,11 @@ class FloatTotals:
         Mean of each channel, and sum of the squared deviations from it.
     low, high : (c,) float64
         Smallest and largest value of each channel.
+
+    References
+    ----------
+    Chan, Golub, LeVeque, "Algorithms for computing the sample variance", The American Statistician 37 (1983), for how
+    they are joined.
     """
 
     samples: int

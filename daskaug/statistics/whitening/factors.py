@@ -36,6 +36,11 @@ class Whitening:
     error : float
         Bound on the relative error of a direction's variance, by its residual; 0 for the routes that are exact but for
         rounding.
+
+    References
+    ----------
+    Bell, Sejnowski, "The 'independent components' of natural scenes are edge filters", Vision Research 37 (1997), for
+    ZCA; Keras 3.15, ``ImageDataGenerator.fit``, for √n / (s + ε).
     """
 
     directions: NDArray[Any] | Directions
@@ -66,7 +71,13 @@ class Whitening:
         return int(self.directions.shape[1])
 
     def matrix(self) -> Matrix:
-        """Multiply the factors out: (d, d) float64, computed anew by each call."""
+        """Multiply the factors out, anew by each call.
+
+        Returns
+        -------
+        (d, d) float64
+            U · diag(scale) · Uᵀ.
+        """
         return self.factors.matrix()
 
     def truncated(self, rank: int, captured: float) -> Whitening:
