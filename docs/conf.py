@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
@@ -101,17 +102,27 @@ def _without_last_blank_line(_app: Any, tree: nodes.document) -> None:
 def _linked_to_reference(app: Any, tree: nodes.document, page: str) -> None:
     """Public names that a page mentions lead to their documentation: the first time in each section."""
     known = _known_names(app.env.domains.python_domain.objects)
-    for section in list(tree.findall(nodes.section)) if page.startswith("docs/") else ():
-        told: set[str] = set()
-        for literal in list(section.findall(nodes.literal)):
-            name = literal.astext().removesuffix("()")
-            inside = (literal.parent.parent, literal.parent)
-            if name not in known or name in told or any(isinstance(n, nodes.reference | nodes.title) for n in inside):
-                continue
-            told.add(name)
-            place, anchor = known[name]
-            uri = f"{app.builder.get_relative_uri(page, place)}#{anchor}"
-            literal.replace_self(nodes.reference("", "", literal.deepcopy(), refuri=uri, internal=True))
+    told: set[tuple[int, str]] = set()
+    for literal in list(tree.findall(nodes.literal)) if page.startswith("docs/") else ():
+        name, around = literal.astext().removesuffix("()"), _ancestors(literal)
+        section = next((id(node) for node in around if isinstance(node, nodes.section)), 0)
+        if name not in known or (section, name) in told or any(isinstance(node, NO_LINKS_IN) for node in around):
+            continue
+        told.add((section, name))
+        place, anchor = known[name]
+        uri = f"{app.builder.get_relative_uri(page, place)}#{anchor}"
+        literal.replace_self(nodes.reference("", "", literal.deepcopy(), refuri=uri, internal=True))
+
+
+NO_LINKS_IN = (nodes.reference, nodes.term, nodes.thead, nodes.title, addnodes.desc_signature)
+
+
+def _ancestors(node: nodes.Node) -> list[nodes.Node]:
+    found = []
+    while node.parent is not None:
+        node = node.parent
+        found.append(node)
+    return found
 
 
 def _known_names(objects: Any) -> dict[str, tuple[str, str]]:

@@ -117,5 +117,14 @@ def test_every_claim_about_a_peer_has_its_source() -> None:
     headings |= {"Keras `ImageDataGenerator`", "xbatcher", "dask by hand"}
     bare = [claim for claim in claims if "](" not in claim and "][" not in claim and claim not in headings]
     assert bare == ["no"]  # ours
+    measured = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    told = [
+        text for claim in claims for text, link in re.findall(r"\[([^]]+)\]\(([^)]+)\)", claim) if "performance" in link
+    ]
+    numbers = [number for text in told for number in re.findall(r"\d[\d,.]*", text)]
+    assert len(numbers) > 10
+    assert [
+        number for number in numbers if not re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d,]|\.\d)", measured)
+    ] == []
     used = set(re.findall(r"\]\[([\w-]+)\]", page))
     assert used == set(re.findall(r"^\[([\w-]+)\]: ", page, re.M))

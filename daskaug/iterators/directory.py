@@ -129,7 +129,7 @@ class DirectoryIterator(FilesIterator):
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """Class of each file."""
+        """Class of each file, (n,)."""
         return self.classes
 
 
