@@ -94,7 +94,7 @@ docs: $(VENV)/.stamp-docs
 	    --jobs auto . build/docs/html
 	$(BIN)/python docs/check_site.py build/docs/html
 	$(BIN)/python docs/check_docstrings.py
-	$(BIN)/python -m pytest tests/test_docs*.py README.md docs --doctest-glob='*.md' $(ARGS)
+	$(PYTEST) tests/test_docs*.py README.md docs --doctest-glob='*.md' $(ARGS)
 
 .PHONY: bench
 bench: $(BENCH)/.stamp-peers
