@@ -138,6 +138,7 @@ def _known_names(objects: Any) -> dict[str, tuple[str, str]]:
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.add_config_value("not_yet", sorted(NOT_YET), "env")  # when one of them appears, what names it is read again
     app.connect("source-read", _without_missing_pages)
     app.connect("doctree-read", _without_last_blank_line)
     app.connect("doctree-resolved", _linked_to_reference)
