@@ -18,6 +18,10 @@ class SourceError(DaskaugError, ValueError):
     """Data that were handed in cannot be read as images, labels or weights."""
 
 
+class UnreadableError(SourceError):
+    """Stored images cannot be read now, and can be once somebody has mended, restored or opened up what is stored."""
+
+
 class ColumnTypeError(SourceError, TypeError):
     """A column of a dataframe holds values of a type that cannot be used."""
 

@@ -97,11 +97,30 @@ def _result_of(future: Any, work: Work) -> Any:
     except distributed.KilledWorker as killed:
         raise work.error(killed) from killed
     except (distributed.CancelledError, CommClosedError) as error:
-        told = " ".join(str(error).split())
-        raise LostClusterError(
-            f"The dask cluster has lost the tasks that it was given ({told}). Look whether its scheduler still runs, "
-            "and connect to it, or to another one, with a new distributed.Client."
-        ) from error
+        raise _lost("has lost the tasks that it was given", " ".join(str(error).split())) from error
+
+
+def _lost(what: str, told: str) -> LostClusterError:
+    return LostClusterError(
+        f"The dask cluster {what} ({told}). Look whether its scheduler still runs, and connect to it, or to another "
+        "one, with a new distributed.Client."
+    )
+
+
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Ask the scheduler something, which may have gone.
+
+    Raises
+    ------
+    LostClusterError
+    """
+    try:
+        yield
+    except LostClusterError:
+        raise
+    except OSError as error:  # CommClosedError among them
+        raise _lost("does not answer any more", " ".join(str(error).split())) from error
 
 
 class _OnCluster:
@@ -133,9 +152,12 @@ class ClientExecutor:
         ------
         ClusterError
             Where one of them has other versions: see :mod:`daskaug.execution.agreement`.
+        LostClusterError
+            Where the scheduler does not answer.
         """
-        threads = self._client.nthreads()
-        agreement.check_versions(self._client, threads)
+        with _asking():
+            threads = self._client.nthreads()
+            agreement.check_versions(self._client, threads)
         return max(1, sum(map(int, threads.values())))
 
     @property
@@ -154,13 +176,18 @@ class ClientExecutor:
         return SHOWN if getattr(self._client.cluster, "_adaptive", None) is not None else 0
 
     def _tightest(self) -> tuple[int, int | None]:
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        with _asking():
+            told = self._client.scheduler_info(n_workers=-1)
+        if "workers" not in told:
+            raise _lost("does not answer any more", f"its client is {self._client.status}")
+        workers = told["workers"].values()
         return tightest([(int(worker["nthreads"]), worker.get("memory_limit") or None) for worker in workers])
 
     @property
     def description(self) -> str:
         """For people: what runs the tasks."""
-        return f"{self.parallelism} thread(s) on {len(self._client.nthreads())} distributed worker(s)"
+        with _asking():
+            return f"{self.parallelism} thread(s) on {len(self._client.nthreads())} distributed worker(s)"
 
     def submit(
         self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -168,10 +169,21 @@ class _Saving:
             self.end(total, done)
 
     def end(self, total: Partial, done: Coverage) -> None:
-        """Write what is not written yet."""
-        if self._path is not None and self._is_unsaved:
+        """Write what is not written yet. A full disk is no reason to lose what has been read: the fit goes on."""
+        if self._path is None or not self._is_unsaved:
+            return
+        self._saved = time.monotonic()
+        try:
             checkpoints.write(self._path, self._contract, done, total)
-            self._saved, self._is_unsaved = time.monotonic(), False
+        except OSError as error:
+            warnings.warn(
+                f"The checkpoint {str(self._path)!r} could not be written: {error}. The fit goes on, and tries again "
+                "later; the file stays as it was. Make space there, lest more work is lost if the fit is killed.",
+                UserWarning,
+                stacklevel=2,
+            )
+        else:
+            self._is_unsaved = False
 
 
 def _watched(job: Pass, spread: BlockSpread, partial: Partial, samples: int) -> Interval | None:

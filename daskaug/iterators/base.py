@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from daskaug import seeding
-from daskaug.errors import ConfigError, DaskaugError, LostClusterError
+from daskaug.errors import ConfigError, DaskaugError, LostClusterError, UnreadableError
 from daskaug.execution import Executor, Pending, current_executor
 from daskaug.iterators.attributes import AssignedAttributes, check_batch_size
 from daskaug.iterators.meter import Meter
@@ -256,7 +256,7 @@ class BatchIterator(AssignedAttributes, Resumable):
         try:
             return len(batch.rows), self._finish(place, batch)
         except BaseException as error:
-            if isinstance(error, DaskaugError) and not isinstance(error, LostClusterError):
+            if isinstance(error, DaskaugError) and not isinstance(error, LostClusterError | UnreadableError):
                 raise
             with self.lock:
                 if (self.epoch, self.batch_index) == self._after(place):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
-from daskaug.errors import ConfigError, SourceError
+from daskaug.errors import ConfigError, SourceError, UnreadableError
 from daskaug.execution import Executor, Pending, as_loaded, current_executor, threads_executor
 from daskaug.iterators.base import MOST_PER_TASK, TASK_NBYTES, BatchIterator
 from daskaug.iterators.block_supply import BlockNeeds, Supply, is_graph, supply_of
@@ -436,6 +436,8 @@ class SourceIterator(BatchIterator):
         for source in self._sources:
             try:
                 digest.update(sample_digest(source).encode())
+            except UnreadableError:
+                raise
             except SourceError:  # a bad file is reported at its batch; until then it is no reason not to save a state
                 digest.update(b"unreadable")
         rows = self._rows[0] + sampled_rows(self.n)

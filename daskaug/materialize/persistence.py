@@ -49,6 +49,14 @@ class NoAccessError(StoreError):
     """Whoever runs this may not read or write the store."""
 
 
+def no_access(address: str, found: str) -> NoAccessError:
+    """The error for a store that may not be read or written."""
+    return NoAccessError(
+        f"{address} may not be accessed ({found}). Check the rights to it, and for an object store the credentials: "
+        "storage_options=, or what the environment says."
+    )
+
+
 def is_transient(error: Exception) -> bool:
     """Whether the same request may work a moment later.
 
@@ -226,10 +234,7 @@ class PersistentStore(WrapperStore[Store]):
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
             return NoSpaceError(f"There is no space left at {self.address} ({found}).")
         if _is_no_access(error):
-            return NoAccessError(
-                f"{self.address} may not be accessed ({found}). Check the rights to it, and for an object store the "
-                "credentials: storage_options=, or what the environment says."
-            )
+            return no_access(self.address, found)
         if passes:
             return StoreError(
                 f"{self.address} failed {TRIES} times in a row, lastly with {found}. What is written stays valid: "

@@ -17,7 +17,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, WrapperStore
 
 from daskaug.errors import StoreError
-from daskaug.materialize.persistence import PersistentStore
+from daskaug.materialize.persistence import PersistentStore, no_access
 from daskaug.sources.zarr_array import censored, is_revealing, secrets_of, secrets_of_store
 from daskaug.sources.zarr_array import without_credentials as without_credentials
 
@@ -153,6 +153,8 @@ class Place:
             return zarr.create_group(store, path=self.path, zarr_format=3, attributes=attributes or {})
         except (FileExistsError, NotADirectoryError) as error:
             raise StoreError(_file_in_the_way(self.address, "a file is in the way")) from error
+        except PermissionError as error:  # Zarr makes the folder past the store's own methods
+            raise no_access(self.address, str(error)) from error
 
     def _opened(self, read_only: bool) -> Store:
         # Zarr makes the folder of a local store that is opened for writing.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskaug.errors import ConfigError, SourceError
+from daskaug.errors import ConfigError, SourceError, UnreadableError
 from daskaug.planning.blocks import TARGET_NBYTES, Plan
 from daskaug.sources.base import BlockReader, CarryingReader, Source
 from daskaug.sources.cache_places import MemoryPlace, Place
@@ -350,6 +350,8 @@ def _digest(source: Source) -> str:
     digest = hashlib.sha256()
     try:
         digest.update(sample_digest(source).encode())
+    except UnreadableError:
+        raise
     except SourceError:  # a bad file is reported when its turn comes
         digest.update(f"unreadable:{source.shape}:{source.dtype.str}".encode())
     if isinstance(source, ImageFiles):

@@ -21,8 +21,9 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 
-from daskaug.errors import SourceError
+from daskaug.errors import SourceError, UnreadableError
 from daskaug.sources.base import BlockReader, CarryingReader, Source
+from daskaug.sources.zarr_chunks import UNREADABLE, Stored, current_user, unreadable
 
 _SHORTEST_SECRET = 4
 """Letters. Shorter words are parts of too many others to be taken out of a message."""
@@ -59,6 +60,7 @@ class ZarrSource(Source):
         self._is_local = _is_in_memory(array.store)
         self._store, self._path, self._layout = array.store, array.path, _layout(array)
         self._array: zarr.Array[Any] | None = array
+        self._stored: Stored | None = None
         self._lock = threading.Lock()
 
     @property
@@ -77,9 +79,26 @@ class ZarrSource(Source):
         return self._decoded_rows
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """See :meth:`Source.read`."""
-        block = np.asarray(self._open()[start:stop])
-        return block.astype(self.dtype, copy=False)
+        """See :meth:`Source.read`.
+
+        Raises
+        ------
+        UnreadableError
+            Where a chunk is damaged, may not be read, or has gone since the array was first read or sent.
+        """
+        array, stored = self._open(), self._look()
+        try:
+            block = np.asarray(array[start:stop])
+        except UNREADABLE as error:
+            secrets = secrets_of_store(self._store)
+            told = censored(" ".join(str(error).split()), secrets)
+            explained = unreadable(array, start, stop, self.locator, error, told)
+            if explained is None:
+                raise
+            raise explained from (None if is_revealing(error, secrets) else error)
+        block = block.astype(self.dtype, copy=False)
+        stored.check(array, block, start, self.locator)
+        return block
 
     def reader(self, start: int, stop: int) -> BlockReader:
         """See :meth:`Source.reader`; from a store in memory the block itself travels."""
@@ -104,7 +123,7 @@ class ZarrSource(Source):
                     array = _reopen(pickle.dumps((self._store, self._path)), self._layout)
                 except (OSError, zarr.errors.NodeNotFoundError) as error:
                     secrets = secrets_of_store(self._store)
-                    raise SourceError(
+                    raise UnreadableError(
                         f"{self.locator} cannot be opened by process {os.getpid()} on {socket.gethostname()}, whose "
                         f"working folder is {os.getcwd()}: {censored(' '.join(str(error).split()), secrets)}. It has "
                         "to be there for every worker: name an absolute path on a file system that they share, or a "
@@ -118,7 +137,16 @@ class ZarrSource(Source):
                 self._array = array
         return self._array
 
+    def _look(self) -> Stored:
+        """What there is of it: looked at when it is first read, or sent elsewhere to be read."""
+        if self._stored is None:
+            array = self._open()
+            with self._lock:
+                self._stored = self._stored or Stored.look(array, self.locator)
+        return self._stored
+
     def __getstate__(self) -> dict[str, Any]:
+        self._look()
         return {name: value for name, value in vars(self).items() if name not in ("_array", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -228,6 +256,8 @@ def _explained(error: Exception, path: str, secrets: tuple[str, ...]) -> SourceE
         return SourceError(
             f"There is no Zarr array at {address!r}. Check the path (and, on a cluster, that every worker sees it)."
         )
+    if isinstance(error, PermissionError) and "://" not in path:
+        return SourceError(f"{address!r} may not be read by {current_user()}: {found}. Give read access to it.")
     if isinstance(error, ImportError):
         return SourceError(f"{address!r} cannot be opened without a further package: {found}.")
     if isinstance(error, ValueError):

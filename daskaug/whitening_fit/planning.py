@@ -13,6 +13,7 @@ from daskaug.errors import ConfigError
 from daskaug.execution import Executor
 from daskaug.statistics import Statistics
 from daskaug.statistics.whitening import Centre, Whitening, WhiteningPlan, gram_nbytes, plan_whitening
+from daskaug.statistics.whitening.plan import STORED_NBYTES
 from daskaug.transforms.block import BlockTransform
 from daskaug.whitening_fit.by_samples import whitening_by_samples
 from daskaug.whitening_fit.by_sketch import whitening_by_sketch
@@ -134,7 +135,7 @@ class WhiteningFit:
         ConfigError
             For bad options, and where it does not fit in memory.
         StoreError
-            Where the place for the factors holds something else.
+            Where the place for the factors holds something else, or has no room for them.
         """
         if not config.zca_whitening:
             return None
@@ -158,6 +159,11 @@ class WhiteningFit:
             from daskaug.statistics.whitening.stored import check_place
 
             check_place(options.store)
+        nbytes = 4 * images.features * plan.rank
+        if plan.fraction is None and (options.store is not None or nbytes > STORED_NBYTES):
+            from daskaug.statistics.whitening.stored import check_room
+
+            check_room(options.store, nbytes)
         return cls(plan, images, config, options.store)
 
     def refuse_checkpoint(self) -> None:

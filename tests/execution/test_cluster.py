@@ -12,6 +12,7 @@ import pytest
 import zarr
 
 from daskaug import ImageDataGenerator
+from daskaug.errors import UnreadableError
 from daskaug.execution import current_executor
 from tests import clusters, pictures
 
@@ -112,7 +113,7 @@ def test_a_chunk_that_could_not_be_read_is_tried_again(client, tmp_path):
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:100])
     batches = ImageDataGenerator().flow(tmp_path / "x.zarr", Y, batch_size=30, shuffle=False)
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(UnreadableError, match=r"Rows 0 to 10 of .* cannot be read") as caught:
         next(batches)
     assert "rows" in "".join(caught.value.__notes__)
     chunk.write_bytes(whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 import shutil
 import tempfile
 import threading
@@ -119,13 +120,31 @@ class DirectionsWriter:
         self._shape, self._rows, self._sha = shape, 0, hashlib.sha256()
         rows = max(1, min(shape[0], CHUNK_NBYTES // (4 * max(1, shape[1]))))
         self._array = zarr.create_array(
-            self._path, shape=shape, dtype="float32", chunks=(rows, max(1, shape[1])), compressors=None, overwrite=True
+            self._path,
+            shape=shape,
+            dtype="float32",
+            chunks=(rows, max(1, shape[1])),
+            compressors=None,
+            attributes={DIGEST: ""},  # ours, also if it is broken off
+            overwrite=True,
         ).with_config({"write_empty_chunks": True})
 
     def write(self, rows: NDArray[Any]) -> None:
-        """Append rows (r, rank)."""
+        """Append rows (r, rank).
+
+        Raises
+        ------
+        StoreError
+            They cannot be written; a full disk, perhaps.
+        """
         values = np.ascontiguousarray(rows, "<f4")
-        self._array[self._rows : self._rows + len(values)] = values
+        try:
+            self._array[self._rows : self._rows + len(values)] = values
+        except OSError as error:
+            raise StoreError(
+                f"The factors of the whitening, {4 * math.prod(self._shape):,} bytes, cannot be written to "
+                f"{self._path}: {error}. Make space there, or fit again with zca_store= another place."
+            ) from error
         self._sha.update(values.data)
         self._rows += len(values)
 
@@ -137,6 +156,32 @@ class DirectionsWriter:
         if self._folder is not None:
             weakref.finalize(handle, shutil.rmtree, self._folder, ignore_errors=True)
         return handle
+
+
+def check_room(path: str | Path | None, nbytes: int) -> None:
+    """Refuse directions that a disk of this machine has no room for, before they are computed.
+
+    Parameters
+    ----------
+    path : path or URL, or None
+        See :class:`DirectionsWriter`.
+    nbytes : int
+
+    Raises
+    ------
+    StoreError
+    """
+    if path is not None and ("://" in str(path) or Path(path).exists()):  # what is there makes way for them
+        return
+    folder = Path(tempfile.gettempdir() if path is None else path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if nbytes > free:
+        raise StoreError(
+            f"The factors of the whitening take {nbytes:,} bytes, and the disk of {str(folder)!r} has {free:,} left. "
+            "Nothing was read. Make space there, pass zca_store= a place with more, or a smaller zca_components."
+        )
 
 
 def check_place(path: str | Path) -> None:
