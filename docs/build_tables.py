@@ -19,12 +19,18 @@ from daskaug.cli import app
 from daskaug.migration import EDITS, KEPT, TOPICS, Row
 
 DOCS = Path(__file__).parent
+JOBS = ("fit", "stream", "materialize")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n\n).*?(\n<!-- end of table -->)", re.S)
 
 
 def arguments() -> dict[str, dict[str, list[str]]]:
     """For each method and argument of Keras' page: the meaning, then the tests as ``file::function``."""
     return tomllib.loads((DOCS / "arguments.toml").read_text(encoding="utf-8"))
+
+
+def faults() -> dict[str, dict[str, list[str]]]:
+    """For each fault and job: what happens, then the tests as ``file::function``."""
+    return tomllib.loads((DOCS / "faults.toml").read_text(encoding="utf-8"))
 
 
 def built(page: str) -> str:
@@ -43,6 +49,10 @@ def tables() -> dict[str, str]:
         ),
         "kept": _table(("in both", "why", "proof"), ((row.keras, row.why, _proof(row)) for row in KEPT)),
         "commands": "\n".join(f"## daskaug {name}\n\n{_command(command)}" for name, command in commands().items()),
+        "faults": _table(
+            ("fault", *JOBS),
+            ((f"**{fault}**", *(_told(*cells[job]) for job in JOBS)) for fault, cells in faults().items()),
+        ),
         **{name: _arguments(name, rows) for name, rows in arguments().items()},
     }
 
@@ -86,6 +96,15 @@ def _arguments(method: str, rows: dict[str, list[str]]) -> str:
             for name, (meaning, *proofs) in rows.items()
         ),
     )
+
+
+def _told(text: str, *proofs: str) -> str:
+    """A cell of several links, which are too long to be read out there."""
+    links = []
+    for number, proof in enumerate(proofs, 1):
+        file, _, function = proof.partition("::")
+        links.append(f'[{number}](../tests/{file} "{function}")')
+    return " ".join([text, *links])
 
 
 def _starred(parameter: inspect.Parameter) -> str:

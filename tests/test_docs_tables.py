@@ -37,7 +37,7 @@ def keras_class():
     return KerasGenerator
 
 
-@pytest.mark.parametrize("page", ["arguments.md", "migrating-from-keras.md"])
+@pytest.mark.parametrize("page", ["arguments.md", "faults.md", "migrating-from-keras.md"])
 def test_tables_are_up_to_date(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     assert builder().built(text) == text, "run: python docs/build_tables.py"
@@ -68,11 +68,44 @@ def test_every_argument_of_keras_has_a_row_with_its_default(method):
 def test_every_row_has_a_meaning_and_tests_that_exist(method):
     for argument, (meaning, *proofs) in builder().arguments()[method].items():
         assert meaning.endswith("."), argument
-        assert proofs, argument
-        for proof in proofs:
-            file, _, function = proof.partition("::")
-            assert function.startswith("test_"), proof
-            assert function in functions_in(file), proof
+        proved(argument, proofs)
+
+
+def proved(what: str, proofs: list[str]) -> None:
+    assert proofs, what
+    for proof in proofs:
+        file, _, function = proof.partition("::")
+        assert function.startswith("test_"), proof
+        assert Path(file).name.startswith("test_"), proof  # pytest collects no other
+        assert function in functions_in(file), proof
+
+
+FAULTS = [
+    "A worker is killed",
+    "A worker runs out of memory",
+    "The scheduler is killed",
+    "The client is killed",
+    "A disk runs full",
+    "A chunk of the source is damaged",
+    "A chunk of the source is missing",
+    "Permission is denied",
+    "A store is removed under the run",
+    "Clocks differ",
+    "Versions differ",
+]
+
+
+def test_every_fault_has_a_row():
+    assert list(builder().faults()) == FAULTS
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_says_of_each_job_what_happens_and_which_tests_do_it(fault):
+    cells = builder().faults()[fault]
+    assert list(cells) == ["fit", "stream", "materialize"]
+    for job, (text, *proofs) in cells.items():
+        assert text.endswith("."), job
+        proved(job, proofs)
 
 
 def test_every_row_of_the_guide_has_its_test():

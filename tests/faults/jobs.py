@@ -15,6 +15,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskaug import ImageDataGenerator
 from daskaug.execution import current_executor, executor, reducing
+from daskaug.iterators import base
 from daskaug.iterators import source as serving
 from tests import clusters, pictures
 
@@ -162,6 +163,7 @@ def two_threads(monkeypatch: Any) -> None:
     monkeypatch.setattr(executor, "thread_count", lambda: 2)
     monkeypatch.setattr(executor, "_threads", None)
     monkeypatch.setattr(serving, "MOST_PER_TASK", 1)
+    monkeypatch.setattr(base, "AHEAD_NBYTES", 4 * ROWS * SIDE**2 * 3 * 4)  # four batches of float32
     monkeypatch.setattr(reducing, "CHECKPOINT_SECONDS", 0.0)
 
 

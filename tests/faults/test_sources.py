@@ -240,7 +240,7 @@ def test_a_cache_that_may_not_be_written_is_refused(source, tmp_path):
         job.run()
 
 
-def test_a_target_that_is_removed_during_the_run_is_named_and_the_same_call_begins_anew(source, tmp_path, undisturbed):
+def test_a_target_that_is_removed_during_the_run_is_named_and_the_call_begins_anew(source, tmp_path, undisturbed):
     job = Materialize(source, tmp_path / "job")
     with pytest.raises(StoreError, match=r"m\.zarr(: there is no array| is not there)"):
         job.run(at_step(5, lambda: job.store.rename(tmp_path / "away.zarr")))
