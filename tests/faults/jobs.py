@@ -87,7 +87,7 @@ class Fit(Job):
         return self.folder / "checkpoint"
 
     def _run(self, progress: Callable[..., None]) -> str:
-        budget = 8 * current_executor().threads_per_process * ROWS * SIDE**2 * 3  # two chunks in a block
+        budget = 2 * current_executor().threads_per_process * ROWS * SIDE**2 * 3  # a chunk is a block
         fitted = self.generator.fit(self.source, checkpoint=self.checkpoint, memory_budget=budget, progress=progress)
         return digest([fitted.mean, fitted.std])
 
