@@ -37,6 +37,15 @@ _NOT_WITH_PRODUCTS = {
 }
 """Options that have no meaning where products of pixels are summed: why, and what to do."""
 
+CORES_OF_TARGET = 32
+"""Cores of a cluster that blocks of the usual size do for: 20 a second on each of them, and hundreds in all."""
+
+LARGEST_NBYTES = 512 * 2**20
+"""Decoded bytes of a block on however large a cluster."""
+
+BLOCKS_OF_CORE = 16
+"""Blocks that each core should have at least, before they are made larger."""
+
 FEWEST_ROWS_OF_GRAM = 2048
 """Images below which adding up Gram matrices would take longer than computing them."""
 
@@ -196,6 +205,24 @@ def most_of_gram(samples: int, row_nbytes: int, cores: int) -> int:
     """Bytes that a block has at most where products of features are summed: they take long, so all should have some."""
     fair = -(-samples // (2 * cores))
     return min(TARGET_NBYTES, max(fair, FEWEST_ROWS_OF_GRAM) * row_nbytes)
+
+
+def most_of_block(nbytes: int, executor: Executor) -> int:
+    """Bytes that a block has at most where sums are a few numbers: more on a large cluster.
+
+    Its scheduler hands out some thousand tasks a second, however many workers wait for them.
+
+    Parameters
+    ----------
+    nbytes : int
+        Decoded bytes of all images.
+    executor : Executor
+    """
+    if not executor.is_remote:
+        return TARGET_NBYTES
+    cores = executor.parallelism
+    wanted = min(TARGET_NBYTES * (cores // CORES_OF_TARGET), LARGEST_NBYTES)
+    return max(TARGET_NBYTES, min(wanted, nbytes // (BLOCKS_OF_CORE * cores)))
 
 
 def least_of_images(source: Source, rows: tuple[int, int], growth: float, executor: Executor) -> PassMemory:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.config import Config
 from daskaug.execution import Executor, check_workers, current_executor, run_ordered
+from daskaug.execution.executor import usual_window
 from daskaug.execution.limits import budget_within
 from daskaug.execution.reducing import Pass, Task, reduce_blocks
 from daskaug.fit_plan import (
@@ -25,10 +26,10 @@ from daskaug.fit_plan import (
     contract_of,
     growth_of,
     least_of_images,
+    most_of_block,
     most_of_gram,
     only_rescales,
 )
-from daskaug.planning.blocks import TARGET_NBYTES
 from daskaug.planning.coverage import Coverage
 from daskaug.planning.memory import PassMemory
 from daskaug.sources.base import Source
@@ -172,7 +173,10 @@ class _Job:
             omit_nonfinite=options.nan_policy == "omit",
             weighted=options.sample_weight is not None,
         )
-        most = most_of_gram(len(images), source.row_nbytes, executor.parallelism) if recipe.gram else TARGET_NBYTES
+        if recipe.gram:
+            most = most_of_gram(len(images), source.row_nbytes, executor.parallelism)
+        else:
+            most = most_of_block((rows[1] - rows[0]) * source.row_nbytes, executor)
         budget = _budget_of(options, executor, recipe.gram or whitening is not None)
         sums = gram_nbytes(images.features, executor.parallelism) if recipe.gram else 0
         blocks = blocks_of(source, rows, budget, growth, executor, most=most, sums=sums)
@@ -182,8 +186,9 @@ class _Job:
     @property
     def window(self) -> int:
         """Tasks at a time: a partial Gram matrix is as large as the whole; without it a partial is a few numbers."""
-        cores = self.executor.parallelism
-        return cores + 1 if self.recipe.gram else 2 * cores
+        if self.recipe.gram:
+            return self.executor.parallelism + 1
+        return usual_window(self.executor, carries=self.work.source.is_here)
 
     @property
     def samples(self) -> int:

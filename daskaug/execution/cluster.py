@@ -7,16 +7,18 @@ import contextlib
 import functools
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import distributed
+from dask.sizeof import sizeof
 from distributed.comm.core import CommClosedError
 from distributed.protocol import pickle
 
 from daskaug.errors import LostClusterError
 from daskaug.execution import agreement, graph
 from daskaug.execution.bodies import as_loaded, call, call_on_parts
+from daskaug.execution.executor import Pending, Task
 from daskaug.execution.limits import tightest
 from daskaug.execution.losses import Work
 from daskaug.sources.base import BlockReader
@@ -25,8 +27,14 @@ from daskaug.sources.shared_blocks import SharedBlock
 LARGE = 2**20
 """Bytes above which something goes to the workers by itself and not inside each task's message to the scheduler."""
 
+TOGETHER = 64
+"""Tasks that go to the scheduler in one message, at most; and at most :data:`LARGE` bytes of arguments, beside one."""
+
 SHOWN = 512
 """Tasks that are submitted to an adaptive cluster, where the window would be smaller."""
+
+SHOWN_AT_LEAST = 32
+"""The same for any other: on a few workers, the messages for short tasks would take longer than the tasks."""
 
 HELD_PARTS = 64
 """Blocks that are kept on the workers for the tasks that come next, at least; more where tasks need many."""
@@ -71,6 +79,23 @@ class ClientPending:
         if not self._is_here:
             self._made, self._is_here = _result_of(self._future, self._work), True
         return self._made
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a result, here or on a worker."""
+        return self._is_here or self._future.status == "finished"
+
+    def wait(self) -> None:
+        """Until there is a result or an error."""
+        if not self.is_made:
+            distributed.wait(self._future)
+
+    @staticmethod
+    def fetch(client: distributed.Client, pending: Sequence[ClientPending]) -> None:
+        """Bring results here that are there, with one message."""
+        absent = [each for each in pending if not each._is_here]
+        for each, made in zip(absent, client.gather([each._future for each in absent]), strict=True):
+            each._made, each._is_here = made, True
 
     def take(self) -> Any:
         """See :meth:`daskaug.execution.Pending.take`."""
@@ -123,6 +148,32 @@ def _asking() -> Iterator[None]:
         raise _lost("does not answer any more", " ".join(str(error).split())) from error
 
 
+def _made(pending: Sequence[Pending]) -> list[ClientPending]:
+    """Those at the beginning that have a result."""
+    made: list[ClientPending] = []
+    for each in pending:
+        if not isinstance(each, ClientPending) or not each.is_made:
+            break
+        made.append(each)
+    return made
+
+
+def _messages(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Tasks that may share a message; what carries pixels, or works on blocks of a graph, has one for itself."""
+    group: list[Task] = []
+    nbytes = 0
+    for reader, args in tasks:
+        is_alone = bool(reader.carried_nbytes) or reader.parts() is not None
+        size = sizeof(args)
+        if group and (is_alone or len(group) == TOGETHER or nbytes + size > LARGE):
+            yield group
+            group, nbytes = [], 0
+        group.append((reader, args))
+        nbytes += size + (LARGE if is_alone else 0)
+    if group:
+        yield group
+
+
 class _OnCluster:
     """What a client has put on its workers, to be used by more than one task."""
 
@@ -173,7 +224,7 @@ class ClientExecutor:
     @property
     def least_shown(self) -> int:
         """See :class:`~daskaug.execution.Executor`; adaptive clusters grow with what the scheduler knows of."""
-        return SHOWN if getattr(self._client.cluster, "_adaptive", None) is not None else 0
+        return SHOWN if getattr(self._client.cluster, "_adaptive", None) is not None else SHOWN_AT_LEAST
 
     def _tightest(self) -> tuple[int, int | None]:
         with _asking():
@@ -207,9 +258,37 @@ class ClientExecutor:
                 carried = self._client.scatter(reader, hash=False)
         return self._pending(Work(reader, name), call, shared, carried, args, options)
 
-    def run_graph(
-        self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str
-    ) -> Iterator[Any]:
+    def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> list[ClientPending]:
+        """See :meth:`daskaug.execution.Executor.submit_all`."""
+        made: list[ClientPending] = []
+        for group in _messages(tasks):
+            if len(group) == 1:
+                made.append(self.submit(function, *group[0], name))
+                continue
+            shared, (readers, args) = self._function(function), zip(*group, strict=True)
+            keys = [f"{name}-{uuid.uuid4().hex}" for _ in group]
+            futures = self._client.map(call, [shared] * len(group), readers, args, key=keys, pure=False)
+            made += [
+                ClientPending(self._client, future, Work(reader, name))
+                for future, reader in zip(futures, readers, strict=True)
+            ]
+        return made
+
+    def fetch(self, pending: Sequence[Pending]) -> int:
+        """See :meth:`daskaug.execution.Executor.fetch`."""
+        first = pending[0]
+        if not isinstance(first, ClientPending) or len(pending) == 1:
+            return 1
+        try:
+            first.wait()
+            ready = _made(pending)
+            if ready:
+                ClientPending.fetch(self._client, ready)
+        except Exception:  # noqa: BLE001  whose error it is shows when each result is asked for
+            return 1
+        return max(1, len(ready))
+
+    def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """See :meth:`daskaug.execution.Executor.run_graph`."""
         futures = self._client.compute(graph.values(self._function(function), tasks, name))
         while futures:

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -18,8 +18,17 @@ from daskaug.execution.bodies import call
 from daskaug.execution.limits import memory_of_machine
 from daskaug.sources.base import BlockReader
 
+Task = tuple[BlockReader, tuple[Any, ...]]
+"""What loads the block of a task, and its further arguments."""
+
 LOOK_SECONDS = 1.0
 """How long a cluster is taken to have the workers that it had."""
+
+REMOTE_PLACES = 4
+"""Tasks for each thread of a cluster, where tasks differ in length, and results that are done wait for slower ones."""
+
+SHARE_FETCHED = 4
+"""Of the window, one part in so many is fetched at a time, at most."""
 
 READERS = 8
 """Threads that read ahead, at most."""
@@ -68,7 +77,10 @@ class Executor(Protocol):
 
     @property
     def least_shown(self) -> int:
-        """Tasks that should be submitted, if they are light, so that a cluster which grows with its work sees it."""
+        """Tasks that should be submitted, if they are light.
+
+        A cluster that grows with its work has to see it, and tasks are to share messages.
+        """
 
     @property
     def is_remote(self) -> bool:
@@ -93,12 +105,22 @@ class Executor(Protocol):
             What the task is called in the dashboard.
         """
 
+    def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> Sequence[Pending]:
+        """As :meth:`submit` does for each task, with as few messages as it takes."""
+
+    def fetch(self, pending: Sequence[Pending]) -> int:
+        """Wait for the first of some results, and bring it here together with those right behind it that are there.
+
+        Returns
+        -------
+        int
+            How many from the first on can be had without waiting, or raise their errors; at least 1.
+        """
+
     def prepare(self, parts: list[Any]) -> None:
         """Begin computing what readers name in :meth:`~BlockReader.parts`, for tasks that will be submitted."""
 
-    def run_graph(
-        self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str
-    ) -> Iterator[Any]:
+    def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """The results of tasks whose readers have :meth:`~BlockReader.parts`, in order, computed as one graph."""
 
 
@@ -171,12 +193,18 @@ class ThreadsExecutor:
         """See :meth:`Executor.submit`."""
         return ThreadPending(self._pool.submit(call, function, reader, args))
 
+    def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> list[ThreadPending]:
+        """See :meth:`Executor.submit_all`."""
+        return [self.submit(function, reader, args, name) for reader, args in tasks]
+
+    def fetch(self, pending: Sequence[Pending]) -> int:
+        """See :meth:`Executor.fetch`; results of threads are here as soon as they are made."""
+        return 1
+
     def prepare(self, parts: list[Any]) -> None:
         """See :meth:`Executor.prepare`; tasks of threads load their blocks themselves."""
 
-    def run_graph(
-        self, function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str
-    ) -> Iterator[Any]:
+    def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """See :meth:`Executor.run_graph`."""
         from daskaug.execution import graph
 
@@ -211,7 +239,7 @@ if hasattr(os, "register_at_fork"):
 def run_ordered(
     executor: Executor,
     function: Callable[..., Any],
-    tasks: Iterable[tuple[BlockReader, tuple[Any, ...]]],
+    tasks: Iterable[Task],
     *,
     name: str,
     window: int | Callable[[], int] | None = None,
@@ -233,7 +261,7 @@ def run_ordered(
     name : str
         Of the tasks in the dashboard.
     window : int or callable, optional
-        Twice the executor's parallelism by default. What may change with the cluster is called now and then; with a
+        By default :func:`usual_window`. What may change with the cluster is called now and then; with a
         number, tasks are heavy: no more of them are submitted for an adaptive cluster to see.
     settles : bool
         After an error, or where the consumer breaks off, wait for the tasks that run on threads of this process: then
@@ -250,14 +278,19 @@ def run_ordered(
     pending: collections.deque[Pending] = collections.deque()
     places, looked = 0, -math.inf
     try:
-        for reader, args in tasks:
+        while True:
             if time.monotonic() - looked > LOOK_SECONDS:  # a cluster may have grown meanwhile, or shrunk
-                places, looked = _places(executor, window, reader), time.monotonic()
-            pending.append(executor.submit(function, reader, args, name))
-            while len(pending) >= places:
+                places, looked = _places(executor, window, first[0]), time.monotonic()
+            # On a large cluster many have ended since the last look: a message for each would keep it waiting.
+            pending.extend(
+                executor.submit_all(function, list(itertools.islice(tasks, max(0, places - len(pending)))), name)
+            )
+            if not pending:
+                return
+            # Heavy results come one by one; of others so few together that nobody runs out of tasks meanwhile.
+            most = 1 if isinstance(window, int) else max(1, places // SHARE_FETCHED)
+            for _ in range(executor.fetch(list(itertools.islice(pending, most)))):
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
     finally:
         under_way = [left for left in pending if not left.cancel()]
         for left in under_way if settles else ():
@@ -265,9 +298,25 @@ def run_ordered(
                 left.result()
 
 
+def usual_window(executor: Executor, *, carries: bool) -> int:
+    """Tasks to be submitted and not yet yielded, where nobody says otherwise.
+
+    Parameters
+    ----------
+    executor : Executor
+    carries : bool
+        Whether pixels travel with the tasks: no more of them than is needed should be under way.
+    """
+    if carries or not executor.is_remote:
+        return 2 * executor.parallelism
+    # Results come in order. The others go on while a slow task holds them up, as long as there are places.
+    return max(REMOTE_PLACES * executor.parallelism, executor.least_shown)
+
+
 def _places(executor: Executor, window: int | Callable[[], int] | None, reader: BlockReader) -> int:
     """Tasks to be submitted and not yet yielded."""
     if isinstance(window, int):
         return max(1, window)
-    places = 2 * executor.parallelism if window is None else window()
-    return max(1, places, 0 if reader.carried_nbytes else executor.least_shown)
+    if window is None:
+        return usual_window(executor, carries=bool(reader.carried_nbytes))
+    return max(1, window(), 0 if reader.carried_nbytes else executor.least_shown)

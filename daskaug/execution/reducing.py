@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from daskaug.errors import SourceError
 from daskaug.execution.executor import Executor, run_ordered
+from daskaug.execution.executor import Task as Task
 from daskaug.planning.coverage import Coverage
-from daskaug.sources.base import BlockReader
 from daskaug.statistics import Partial, StatisticsRecipe
 from daskaug.statistics import checkpoint as checkpoints
 from daskaug.statistics.interval import BlockSpread, Interval
@@ -27,8 +27,6 @@ CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_NBYTES = 32 * 2**20
 """Bytes of a Gram matrix that may be written so often. For a larger one the time is longer in proportion, so that
 writing takes a few percent of the time of the fit, and a fit that is killed has to repeat more of its work."""
-
-Task = tuple[BlockReader, tuple[Any, ...]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

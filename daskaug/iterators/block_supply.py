@@ -61,8 +61,7 @@ class BlockNeeds:
         """For a source and how it is shuffled."""
         unit, n = shuffle.unit, source.shape[0]
         largest_wanted = FAR_BLOCK_NBYTES if source.is_far else NEAR_BLOCK_NBYTES
-        plan = source.plan_reads(min(unit * source.row_nbytes, largest_wanted))
-        starts = np.array([block.start for block in plan], np.int64)
+        starts = source.plan_reads(min(unit * source.row_nbytes, largest_wanted)).starts
         stops = np.append(starts[1:], n)[: len(starts)]
         largest = int((stops - starts).max(initial=0))
         lead, rows = 0, 4 * largest

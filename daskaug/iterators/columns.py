@@ -238,19 +238,35 @@ class Masks:
 
 
 class RowIds:
-    """Rows that are their own ids, not stored: an array of them would travel with every task."""
+    """Rows that are their own ids, not stored: an array of them would travel with every task.
 
-    def __init__(self, n: int) -> None:
-        self._n = n
+    Parameters
+    ----------
+    n : int
+    first : int
+        What the first of them is called.
+    """
+
+    dtype = np.dtype(np.int64)
+
+    def __init__(self, n: int, first: int = 0) -> None:
+        self._n, self._first = n, first
+
+    @property
+    def shape(self) -> tuple[int]:
+        """As of an array."""
+        return (self._n,)
 
     def __len__(self) -> int:
         return self._n
 
     def __getitem__(self, rows: Any) -> NDArray[np.int64]:
-        return np.arange(*rows.indices(self._n)) if isinstance(rows, slice) else np.asarray(rows)
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(self._n)) + self._first
+        return np.asarray(rows) + self._first if self._first else np.asarray(rows)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.arange(self._n, dtype=dtype)
+        return np.arange(self._first, self._first + self._n, dtype=dtype)
 
 
 def sample_ids(ids: ArrayLike | None, n: int) -> Any:

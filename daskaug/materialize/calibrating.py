@@ -120,12 +120,15 @@ def calibrate(job: Job, codec: Any, executor: Executor) -> Calibration:
     tried = others[: len(times)]
     sizes = {int(number): stop - start for number in tried for start, stop in [small.layout.shard(int(number))]}
     images = sum(sizes.values())
-    made = sum((sizes | {0: small.layout.shard(0)[1]}).values())
+    sizes_made = sizes | {0: small.layout.shard(0)[1]}
+    # Their records only: of a data set that is cut so small there may be hundreds of thousands.
+    records = array_of(group, NBYTES)
+    encoded = sum(int(np.asarray(records[number]).sum()) for number in sizes_made)
     return Calibration(
         images=images,
         images_per_second=images / max(seconds, 1e-9) * executor.parallelism / threads.parallelism,
         spread=float(times.std() / times.mean()) if len(times) > 1 else LEAST_SPREAD,
-        encoded_share=int(np.asarray(array_of(group, NBYTES)[:]).sum()) / (made * decoded_row_nbytes(job)),
+        encoded_share=encoded / (sum(sizes_made.values()) * decoded_row_nbytes(job)),
         setup_seconds=setup_seconds,
     )
 

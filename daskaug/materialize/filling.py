@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zarr.errors import ContainsArrayError
 
 from daskaug.errors import LostClusterError, StoreError
-from daskaug.execution import check_workers, current_executor, run_ordered
+from daskaug.execution import Executor, check_workers, current_executor, run_ordered
 from daskaug.materialize.alignment import Pieces, check_owners
 from daskaug.materialize.claiming import lay_out, refuse_occupied, statistics_are_whole, write_statistics
 from daskaug.materialize.codecs import CODECS, DEFAULT_CODEC, codec_name
@@ -262,7 +262,7 @@ class Filling:
             dataclasses.replace(job.task(self.place), contract=contract_digest(contract)),
             job.inputs(missing),
             name="daskaug-materialize",
-            window=lambda: executor.parallelism + 1,
+            window=None if self._is_light(executor) else lambda: executor.parallelism + 1,
             settles=True,
         )
         with contextlib.closing(results):
@@ -277,6 +277,11 @@ class Filling:
                 if self.progress is not None:
                     with self._explaining(left):
                         self.progress(layout.rows - left, layout.rows)
+
+    def _is_light(self, executor: Executor) -> bool:
+        """Whether shards that wait on a cluster take no memory there: no pixels travel with their tasks."""
+        masks = self.job.masks
+        return executor.is_remote and not self.job.source.is_here and (masks is None or not masks.source.is_here)
 
     @contextlib.contextmanager
     def _explaining(self, rows_left: int) -> Iterator[None]:

@@ -14,6 +14,7 @@ from daskaug import seeding
 from daskaug.config import Config
 from daskaug.errors import ConfigError, SourceError
 from daskaug.iterators import Columns, Masks
+from daskaug.iterators.columns import RowIds
 from daskaug.materialize.copies import Balanced, Copies, Piece, Uniform, classes_of
 from daskaug.materialize.layout import (
     DRAW_EPOCH,
@@ -122,10 +123,11 @@ class Job:
         return Layout.of(self.copies.epoch_rows, int(self.epochs), self.source.shape[1:], dtype, self.cut)
 
     @functools.cached_property
-    def table(self) -> dict[str, NDArray[Any]]:
-        """What is stored beside the images, per row of the source."""
+    def table(self) -> dict[str, Any]:
+        """What is stored beside the images, per row of the source; numbers of rows are not all written down here."""
         columns, n = self.columns, self.source.shape[0]
-        table = {"sample_id": np.asarray(columns.ids), "source_row": np.arange(n) + self.first_row}
+        ids = columns.ids if isinstance(columns.ids, RowIds) else np.asarray(columns.ids)
+        table: dict[str, Any] = {"sample_id": ids, "source_row": RowIds(n, self.first_row)}
         if columns.y is not None:
             table["y"] = columns.y
         if columns.sample_weight is not None:

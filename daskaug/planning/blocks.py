@@ -7,6 +7,9 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 TARGET_NBYTES = 32 * 2**20
 """Decoded bytes of a block: some tenths of a second of work, and little next to a worker's memory."""
 
@@ -62,6 +65,14 @@ class Plan:
         if self.cuts is not None and len(self):
             return itertools.starmap(Block, itertools.pairwise((self.start, *self.cuts, self.stop)))
         return (self[number] for number in range(len(self)))
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First row of each block, (number of blocks,) int64: of millions of them, quicker than one by one."""
+        if self.cuts is not None:
+            return np.array((self.start, *self.cuts)[: len(self)], np.int64)
+        first = self.start // self.step
+        return np.maximum(np.arange(first, first + len(self)) * self.step, self.start)
 
     def __str__(self) -> str:
         largest = max((len(block) for block in itertools.islice(self, 1000)), default=0)
