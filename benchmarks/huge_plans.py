@@ -1,7 +1,7 @@
 """What is planned for 10⁸ images, 10 TB, of which not one was written: ``python -m benchmarks.huge_plans``.
 
 The store is hollow: its metadata say what it holds. Each plan is made by a process of its own, whose processor seconds
-and peak of memory are told with it. Core-seconds for an image are those of docs/performance.md, by the number of pixels.
+and peak of memory are told with it. Core-seconds for an image are those of docs/performance.md, by its pixels.
 """
 
 from __future__ import annotations
