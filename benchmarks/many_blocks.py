@@ -142,12 +142,13 @@ class Sampler:
     """Takes a sample whenever so many blocks more are done."""
 
     def __init__(self, on: Cluster, blocks: int, samples: int = SAMPLES) -> None:
-        self._on, self._every, self._warm = on, max(1, blocks // samples), blocks // 10
+        self._on, self._blocks, self._every, self._warm = on, blocks, max(1, blocks // samples), blocks // 10
         self._began = time.perf_counter()
         self.samples: list[Sample] = []
 
     def __call__(self, blocks: int) -> None:
-        if blocks >= (self.samples[-1].blocks + self._every if self.samples else self._warm):
+        due = self.samples[-1].blocks + self._every if self.samples else self._warm
+        if blocks >= min(due, self._blocks):
             self.samples.append(Sample.of(self._on, blocks, self._began))
 
 

@@ -14,7 +14,7 @@ KEPT_NBYTES = 1000
 that is not forgotten takes several thousand."""
 
 
-@pytest.mark.parametrize(("sink", "blocks"), [("fit", 2500), ("materialize", 250)])
+@pytest.mark.parametrize(("sink", "blocks"), [("fit", 2500), ("materialize", 200)])
 def test_neither_scheduler_nor_client_grows(sink, blocks, tmp_path):
     made = run(sink, blocks, tmp_path)
     assert made.samples[-1].blocks == blocks
