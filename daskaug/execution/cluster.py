@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from dask.sizeof import sizeof
 from distributed.comm.core import CommClosedError
 from distributed.protocol import pickle
 
-from daskaug.errors import LostClusterError
+from daskaug.errors import DaskaugError, LostClusterError
 from daskaug.execution import agreement, graph
 from daskaug.execution.bodies import as_loaded, call, call_on_parts
 from daskaug.execution.executor import Pending, Task
@@ -36,12 +37,22 @@ SHOWN = 512
 SHOWN_AT_LEAST = 32
 """The same for any other: on a few workers, the messages for short tasks would take longer than the tasks."""
 
+REPEATS = 3
+"""Of a task that was lost because something was lost that it needs; as often as the scheduler repeats one."""
+
+LOOK_AGAIN_SECONDS = 0.05
+"""Between looks at a client that is connecting anew."""
+
 HELD_PARTS = 64
 """Blocks that are kept on the workers for the tasks that come next, at least; more where tasks need many."""
 
 
 def active_client() -> distributed.Client | None:
-    """The current client, unless there is none or this is itself a task on a worker."""
+    """The current client, unless there is none or this is itself a task on a worker.
+
+    One that has lost its scheduler and tries to reach it again is waited for, as long as it tries (its `timeout`): what
+    was to run on a cluster should not begin to run here because a call came in that moment.
+    """
     try:
         distributed.get_worker()
         return None
@@ -51,14 +62,31 @@ def active_client() -> distributed.Client | None:
         client = distributed.Client.current()
     except ValueError:
         return None
-    return client if client.status == "running" and not client.asynchronous else None
+    if client.asynchronous:
+        return None
+    while client.status == "connecting":
+        time.sleep(LOOK_AGAIN_SECONDS)
+    return client if client.status == "running" else None
 
 
 class ClientPending:
-    """A result on the cluster."""
+    """A result on the cluster.
 
-    def __init__(self, client: distributed.Client, future: Any, work: Work) -> None:
-        self._client, self._future, self._work = client, future, work
+    Parameters
+    ----------
+    client : distributed.Client
+    future : distributed.Future
+    work : Work
+    begin : callable, optional
+        Hands the task to the scheduler once more and returns its future, where the scheduler has lost it and the client
+        is still connected: it computes again what was lost with a worker, but cannot make what was scattered to it.
+    """
+
+    def __init__(
+        self, client: distributed.Client, future: Any, work: Work, begin: Callable[[], Any] | None = None
+    ) -> None:
+        self._client, self._future, self._work, self._begin = client, future, work, begin
+        self._repeats = REPEATS
         self._made, self._is_here = None, False
 
     @property
@@ -77,7 +105,7 @@ class ClientPending:
             Where workers died of it, one after the other: most likely of too little memory.
         """
         if not self._is_here:
-            self._made, self._is_here = _result_of(self._future, self._work), True
+            self._made, self._is_here = self._fetched(), True
         return self._made
 
     @property
@@ -99,10 +127,24 @@ class ClientPending:
 
     def take(self) -> Any:
         """See :meth:`daskaug.execution.Pending.take`."""
-        made = self._made if self._is_here else _result_of(self._future, self._work)
+        made = self._made if self._is_here else self._fetched()
         self._made, self._is_here = None, False
         self.cancel()
         return made
+
+    def _fetched(self) -> Any:
+        while True:
+            try:
+                made = _result_of(self._future, self._work)
+            except LostClusterError:
+                if self._begin is None or self._repeats == 0 or self.is_lost:
+                    raise
+                self._repeats -= 1
+                with _asking(self._client):
+                    self._future = self._begin()
+            else:
+                self._begin = None  # and with it what was sent
+                return made
 
     def when_done(self, function: Callable[[], None]) -> None:
         """See :meth:`daskaug.execution.Pending.when_done`."""
@@ -133,8 +175,8 @@ def _lost(what: str, told: str) -> LostClusterError:
 
 
 @contextlib.contextmanager
-def _asking() -> Iterator[None]:
-    """Ask the scheduler something, which may have gone.
+def _asking(client: distributed.Client) -> Iterator[None]:
+    """While something is asked of a scheduler, which may be gone; distributed says so in many ways.
 
     Raises
     ------
@@ -142,10 +184,12 @@ def _asking() -> Iterator[None]:
     """
     try:
         yield
-    except LostClusterError:
+    except DaskaugError:
         raise
-    except OSError as error:  # CommClosedError among them
-        raise _lost("does not answer any more", " ".join(str(error).split())) from error
+    except Exception as error:
+        if not isinstance(error, OSError) and client.status == "running":
+            raise
+        raise _lost("does not answer", " ".join(f"{type(error).__name__}: {error}".split())) from error
 
 
 def _made(pending: Sequence[Pending]) -> list[ClientPending]:
@@ -181,6 +225,7 @@ class _OnCluster:
         self.functions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self.parts: collections.OrderedDict[Any, Any] = collections.OrderedDict()
         self.held = HELD_PARTS
+        self.threads: int | None = None
 
 
 _on_cluster: weakref.WeakKeyDictionary[distributed.Client, _OnCluster] = weakref.WeakKeyDictionary()
@@ -199,17 +244,27 @@ class ClientExecutor:
     def parallelism(self) -> int:
         """Threads of all workers at this moment; asks the scheduler, and looks at workers that have joined.
 
+        If it does not answer, those that there were count: whether it can be reached again in time, and what is lost if
+        not, is told by the tasks under way.
+
         Raises
         ------
         ClusterError
             Where one of them has other versions: see :mod:`daskaug.execution.agreement`.
         LostClusterError
-            Where the scheduler does not answer.
+            Where the scheduler has never answered.
         """
-        with _asking():
-            threads = self._client.nthreads()
-            agreement.check_versions(self._client, threads)
-        return max(1, sum(map(int, threads.values())))
+        shared = self._shared
+        try:
+            with _asking(self._client):
+                threads = self._client.nthreads()
+                agreement.check_versions(self._client, threads)
+        except LostClusterError:
+            if shared.threads is None:
+                raise
+        else:
+            shared.threads = max(1, sum(map(int, threads.values())))
+        return shared.threads
 
     @property
     def threads_per_process(self) -> int:
@@ -227,36 +282,40 @@ class ClientExecutor:
         return SHOWN if getattr(self._client.cluster, "_adaptive", None) is not None else SHOWN_AT_LEAST
 
     def _tightest(self) -> tuple[int, int | None]:
-        with _asking():
-            told = self._client.scheduler_info(n_workers=-1)
-        if "workers" not in told:
-            raise _lost("does not answer any more", f"its client is {self._client.status}")
-        workers = told["workers"].values()
+        with _asking(self._client):
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         return tightest([(int(worker["nthreads"]), worker.get("memory_limit") or None) for worker in workers])
 
     @property
     def description(self) -> str:
         """For people: what runs the tasks."""
-        with _asking():
+        with _asking(self._client):
             return f"{self.parallelism} thread(s) on {len(self._client.nthreads())} distributed worker(s)"
 
     def submit(
         self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str
     ) -> ClientPending:
         """See :meth:`daskaug.execution.Executor.submit`."""
-        options = {"key": f"{name}-{uuid.uuid4().hex}", "pure": False}
-        shared = self._function(function)
         parts = reader.parts()
         if parts is not None:
             # Tasks of this group of units and of the next.
             self._shared.held = max(self._shared.held, 2 * len(parts))
-            blocks = [self._part(part) for part in parts]
-            return self._pending(Work(reader, name), call_on_parts, shared, reader.assembly(), blocks, args, options)
-        carried: Any = reader
-        if reader.carried_nbytes > LARGE:
-            with contextlib.suppress(CommClosedError):  # a worker has just died: then by way of the scheduler
-                carried = self._client.scatter(reader, hash=False)
-        return self._pending(Work(reader, name), call, shared, carried, args, options)
+        is_sent = parts is None and reader.carried_nbytes > LARGE
+
+        def begin() -> Any:
+            options = {"key": f"{name}-{uuid.uuid4().hex}", "pure": False}
+            shared = self._function(function)
+            if parts is not None:
+                blocks = [self._part(part) for part in parts]
+                return self._client.submit(call_on_parts, shared, reader.assembly(), blocks, args, **options)
+            carried: Any = reader
+            if is_sent:
+                with contextlib.suppress(CommClosedError):  # a worker has just died: then by way of the scheduler
+                    carried = self._client.scatter(reader, hash=False)
+            return self._client.submit(call, shared, carried, args, **options)
+
+        with _asking(self._client):
+            return ClientPending(self._client, begin(), Work(reader, name), begin if is_sent else None)
 
     def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> list[ClientPending]:
         """See :meth:`daskaug.execution.Executor.submit_all`."""
@@ -265,9 +324,11 @@ class ClientExecutor:
             if len(group) == 1:
                 made.append(self.submit(function, *group[0], name))
                 continue
-            shared, (readers, args) = self._function(function), zip(*group, strict=True)
+            readers, args = zip(*group, strict=True)
             keys = [f"{name}-{uuid.uuid4().hex}" for _ in group]
-            futures = self._client.map(call, [shared] * len(group), readers, args, key=keys, pure=False)
+            with _asking(self._client):
+                shared = [self._function(function)] * len(group)
+                futures = self._client.map(call, shared, readers, args, key=keys, pure=False)
             made += [
                 ClientPending(self._client, future, Work(reader, name))
                 for future, reader in zip(futures, readers, strict=True)
@@ -305,14 +366,10 @@ class ClientExecutor:
         for part in parts:
             self._part(part)
 
-    def _pending(self, work: Work, body: Callable[..., Any], *arguments: Any) -> ClientPending:
-        *positional, options = arguments
-        return ClientPending(self._client, self._client.submit(body, *positional, **options), work)
-
     def _function(self, function: Callable[..., Any]) -> Any:
         """The function itself, or a copy on every worker where it carries much (a whitening matrix, say)."""
         known = self._shared.functions.get(function)
-        if known is None:
+        if known is None or (known and not self._is_usable(known)):
             is_large = len(pickle.dumps(function)) > LARGE
             known = self._client.scatter(function, broadcast=True, hash=False) if is_large else False
             self._shared.functions[function] = known
