@@ -38,6 +38,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 _NEEDS = {
     "browser": (("chromium",), ()),
     "fashion": ((str(fashion.FOLDER),), ()),
+    "hosts": (("ip", "nsenter"), ()),
     "manifests": (("hadolint",), ("check_jsonschema", "dask_kubernetes", "kubernetes_validate")),
     "notebooks": ((), ("nbclient", "ipykernel")),
     "s3": (("weed",), ("obstore", "s3fs")),

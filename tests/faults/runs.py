@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -72,13 +72,15 @@ class Run:
     store : Path
     scheduler : str, optional
         Address of a scheduler whose workers do the work, or the file that it writes down its address in.
+    first : callable, optional
+        What the process does before anything else.
     """
 
-    def __init__(self, store: Path, scheduler: str | None = None) -> None:
+    def __init__(self, store: Path, scheduler: str | None = None, *, first: Callable[[], None] | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.faults.preloaded"])
         self._connection, theirs = context.Pipe()
-        self.process = context.Process(target=_materialize, args=(store, scheduler, theirs), daemon=True)
+        self.process = context.Process(target=_materialize, args=(store, scheduler, theirs, first), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -124,8 +126,10 @@ class Run:
         return heard
 
 
-def _materialize(store: Path, scheduler: str | None, connection: Connection) -> None:
+def _materialize(store: Path, scheduler: str | None, connection: Connection, first: Callable[[], None] | None) -> None:
     """What the process does."""
+    if first is not None:
+        first()
 
     def progress(done: int, total: int) -> None:
         connection.send(("done", done))
