@@ -123,7 +123,7 @@ class ClientPending:
         """Bring results here that are there, with one message."""
         absent = [each for each in pending if not each._is_here]
         for each, made in zip(absent, client.gather([each._future for each in absent]), strict=True):
-            each._made, each._is_here = made, True
+            each._made, each._is_here, each._begin = made, True, None
 
     def take(self) -> Any:
         """See :meth:`daskaug.execution.Pending.take`."""
