@@ -191,15 +191,19 @@ class Config:
         """Copy with some options changed, checked like any other."""
         return dataclasses.replace(self, **changes)
 
-    def __repr__(self) -> str:
-        """Only what differs from the defaults, so that the line can be read."""
-        shown = []
+    def chosen(self) -> dict[str, str]:
+        """Text of the options that differ from the defaults."""
+        shown = {}
         for field in dataclasses.fields(self):
             value, default = getattr(self, field.name), field.default
             usual = {"zoom_range": (1, 1), "data_format": "channels_last", "dtype": "float32"}.get(field.name, default)
             if value != usual:
-                shown.append(f"{field.name}={getattr(value, '__qualname__', None) or repr(value)}")
-        return f"Config({', '.join(shown)})"
+                shown[field.name] = str(getattr(value, "__qualname__", None) or repr(value))
+        return shown
+
+    def __repr__(self) -> str:
+        """Only what differs from the defaults, so that the line can be read."""
+        return f"Config({', '.join(f'{name}={value}' for name, value in self.chosen().items())})"
 
 
 _STANDARDIZING = (

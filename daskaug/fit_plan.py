@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug.cards import Fact, Told
 from daskaug.config import Config
 from daskaug.errors import ConfigError, StoreError
 from daskaug.execution.executor import Executor
@@ -294,8 +295,8 @@ def growth_of(source: Source, config: Config) -> float:
     return np.dtype(before_statistics(config).dtype).itemsize / source.dtype.itemsize
 
 
-@dataclasses.dataclass(frozen=True)
-class FitPlan:
+@dataclasses.dataclass(frozen=True, repr=False)
+class FitPlan(Told):
     """What a fit would do; its text says it in words.
 
     Attributes
@@ -338,18 +339,25 @@ class FitPlan:
         first = self.memory.peak_nbytes + self.whitening.memory_of_first_pass
         return max(first, INTERPRETER_NBYTES + self.whitening.memory_of_later_passes)
 
-    def __str__(self) -> str:
+    def _card_facts(self) -> list[Fact]:
         known = f", of which a checkpoint knows {self.covered:,}" if self.covered else ""
-        beside = f"\nGram      {self.gram_nbytes / 1e6:,.1f} MB beside the blocks" if self.gram_nbytes else ""
-        beside += f"\nwhitening {self.whitening}" if self.whitening is not None else ""
-        return (
-            f"images    {self.images:,}{known}; {self.nbytes / 1e9:,.3f} GB decoded\n"
-            f"blocks    {self.blocks:,} of up to {self.memory.block_nbytes / 1e6:,.1f} MB, {self.order}\n"
-            f"tasks     at most {self.window} at a time, on {self.runs_on}\n"
-            f"memory    up to {self.memory.nbytes / 1e6:,.0f} MB of blocks per process (budget "
-            f"{self.memory_budget / 1e6:,.0f} MB), peak about {self.peak_nbytes / 1e6:,.0f} MB"
-            f"{beside}"
-        )
+        blocks, budget = f"{self.memory.block_nbytes / 1e6:,.1f} MB", f"{self.memory_budget / 1e6:,.0f} MB"
+        peak = f"peak about {self.peak_nbytes / 1e6:,.0f} MB"
+        facts = [
+            Fact("images", f"{self.images:,}{known}; {self.nbytes / 1e9:,.3f} GB decoded"),
+            Fact("blocks", f"{self.blocks:,} of up to {blocks}, {self.order}"),
+            Fact("tasks", f"at most {self.window} at a time, on {self.runs_on}", ""),
+            Fact(
+                "memory",
+                f"up to {self.memory.nbytes / 1e6:,.0f} MB of blocks per process (budget {budget}), {peak}",
+                peak,
+            ),
+        ]
+        if self.gram_nbytes:
+            facts.append(Fact("Gram", f"{self.gram_nbytes / 1e6:,.1f} MB beside the blocks"))
+        if self.whitening is not None:
+            facts.append(Fact("whitening", str(self.whitening), f"ZCA by the route {self.whitening.route!r}"))
+        return facts
 
 
 SAMPLED_ROWS = 16

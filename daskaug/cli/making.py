@@ -72,13 +72,11 @@ def preview(
     scheduler: Scheduler = None,
     **given: Any,
 ) -> None:
-    """Draw a sheet of images and what augmenting makes of them."""
-    from daskaug.cli.previewing import sheet
-
+    """Draw a sheet of images and what augmenting makes of them, with the drawn parameters."""
     with reported("preview"), _told_warnings(), cluster(scheduler):
         generator = generator_of(given | {"statistics": None})
         x, _ = open_source(source, given)
-        sheet(generator, x, images, draws, seed).save(out)
+        generator.preview(x, images, draws=draws, seed=seed).save(out)
     typer.echo(f"picture  {out}")
 
 

@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike
 from daskaug import seeding
 from daskaug.config import DTYPES, Config
 from daskaug.errors import ConfigError
-from daskaug.generator.fits import Fits
+from daskaug.generator.previews import Previews
 from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
     from daskaug.materialize import Job, MaterializePlan, Report, StoreLike
 
 
-class ImageDataGenerator(Fits):
+class ImageDataGenerator(Previews):
     """Augments and standardises batches of images; fits the statistics it needs out-of-core.
 
     A drop-in replacement for Keras' class of this name: the same arguments in the same order with the same defaults.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from daskaug.cards import BAD, GOOD, Described, Fact, State, number_list, one_line, shape_text
 from daskaug.config import Config
 from daskaug.statistics import Statistics, Whitening
 
@@ -25,7 +27,7 @@ class _Option:
         instance.config = instance.config.replace(**{self._name: value})
 
 
-class Options:
+class Options(Described):
     """The configuration of a generator; every constructor argument can be read and assigned."""
 
     def _set_up(self, config: Config) -> None:
@@ -100,6 +102,32 @@ class Options:
         self.__dict__.update(state)
         self._fallback_state = threading.local()
 
+    def _card_facts(self) -> list[Fact]:
+        chosen = self.config.chosen()
+        facts = [Fact(name, text, f"{name}={text}") for name, text in chosen.items()]
+        facts = facts or [Fact("options", "all at their defaults", "")]
+        if "data_format" not in chosen:
+            facts.append(Fact("data format", f"{self.config.data_format}; batches are {self.config.dtype}", ""))
+        facts += [Fact(name, _assigned_text(value), "") for name, value in self._assigned.items()]
+        if self.statistics is not None:
+            told = self.statistics._card_facts()
+            facts += [dataclasses.replace(fact, in_line="") for fact in told if fact.name not in self._assigned]
+        return facts
+
+    def _card_state(self) -> State:
+        if self.statistics is not None:
+            return State("fitted", GOOD)
+        if not self.config.needs_statistics:
+            return State("needs no fit")
+        needed = {"zca_whitening_matrix"} if self.config.zca_whitening else {"mean"}
+        assigned = {name for name, value in self._assigned.items() if value is not None}
+        return State("statistics assigned", GOOD) if needed & assigned else State("not fitted", BAD)
+
     def __repr__(self) -> str:
-        fitted = "fitted" if self.statistics is not None else "not fitted"
-        return f"ImageDataGenerator{repr(self.config).removeprefix('Config')[:-1]}) <{fitted}>"
+        return f"{type(self).__name__}({one_line(self._card_facts())}) <{self._card_state().text}>"
+
+
+def _assigned_text(value: NDArray[Any] | None) -> str:
+    if value is None:
+        return "None, assigned"
+    return f"{number_list(value.ravel()) if value.size <= 4 else f'of shape {shape_text(value.shape)}'}, assigned"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from daskaug import seeding
+from daskaug.cards import Described, Fact, one_line
 from daskaug.errors import ConfigError, DaskaugError, LostClusterError, UnreadableError
 from daskaug.execution import Executor, Pending, current_executor
 from daskaug.iterators.attributes import AssignedAttributes, check_batch_size
@@ -35,7 +36,7 @@ MOST_PER_TASK = 16
 """Batches of a task at most: more of them save nothing, and are lost when the iterator is sent elsewhere."""
 
 
-class BatchIterator(AssignedAttributes, Resumable):
+class BatchIterator(AssignedAttributes, Resumable, Described):
     """What Keras calls an ``Iterator``: infinite under ``next()``, indexable, safe to share between threads.
 
     A batch depends on its place alone, the epoch and the number within it; ``it[i]`` and the i-th ``next()`` of an
@@ -359,13 +360,19 @@ class BatchIterator(AssignedAttributes, Resumable):
         with self._usable_lock():
             cancel_all(self._ahead)
 
-    def __repr__(self) -> str:
+    def _card_facts(self) -> list[Fact]:
         shard = self._whole.shard
         ranks = f" for rank {shard.rank} of {shard.world_size}" if shard.world_size > 1 else ""
-        return (
-            f"<{type(self).__name__}: {self.n} samples, {len(self)} batches of {self.batch_size}{ranks}, "
-            f"shuffle={self.shuffling.kind!r}, seed={self.seed_used}, epoch {self.epoch}>"
-        )
+        batches = f"{len(self)} batches of {self.batch_size}{ranks}"
+        kind, seed = self.shuffling.kind, self.seed_used
+        return [
+            Fact("epoch", f"{self.n:,} samples in {batches}", f"{self.n} samples, {batches}"),
+            Fact("order", f"shuffle {kind!r}, seed {seed}", f"shuffle={kind!r}, seed={seed}"),
+            Fact("next", f"batch {self.batch_index} of epoch {self.epoch}", f"epoch {self.epoch}"),
+        ]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {one_line(self._card_facts())}>"
 
     # --- how ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
+from daskaug.cards import Fact
 from daskaug.config import Config, keras_default
 from daskaug.errors import ConfigError, SourceError
 from daskaug.execution import current_executor, run_ordered
@@ -27,6 +28,9 @@ from daskaug.sources.image_files import CheckingReader
 from daskaug.transforms.block import BlockTransform
 
 ON_ERROR = ("raise", "skip", "replace")
+
+SHOWN_CLASSES = 10
+"""Names of classes on a card."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -232,6 +236,18 @@ class FilesIterator(SourceIterator):
         share = flow.config.validation_split
         self.split = {None: None, "validation": (0, share), "training": (share, 1)}[flow.subset]
         self.class_mode = columns.class_mode
+
+    def _card_facts(self) -> list[Fact]:
+        facts = super()._card_facts()
+        names = list(getattr(self, "class_indices", ()))
+        if names:
+            shown = ", ".join(map(str, names[:SHOWN_CLASSES])) + (", …" if len(names) > SHOWN_CLASSES else "")
+            facts.append(Fact("classes", f"{len(names):,}: {shown}", ""))
+        if self.bad_files:
+            facts.append(
+                Fact("bad files", f"{len(self.bad_files):,}; the first is {self.bad_files[0]}", "", is_wrong=True)
+            )
+        return facts
 
     @functools.cached_property
     def filepaths(self) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
+from daskaug.cards import Fact, Told
 from daskaug.planning.block_cache import BlockLayout, bytes_read
 from daskaug.planning.order import Shuffle
 from daskaug.planning.steps import Shard
@@ -78,8 +79,8 @@ class Reading:
         return cls(len(rows) * layout.row_nbytes, in_order, at_random, max(kept, kept_too))
 
 
-@dataclasses.dataclass(frozen=True)
-class FlowPlan:
+@dataclasses.dataclass(frozen=True, repr=False)
+class FlowPlan(Told):
     """What an epoch comes to, for one rank.
 
     Attributes
@@ -134,7 +135,7 @@ class FlowPlan:
     counted_images: int
     shuffle_quality: float
 
-    def __str__(self) -> str:
+    def _card_facts(self) -> list[Fact]:
         rank = f" for rank {self.shard.rank} of {self.shard.world_size}" if self.shard.world_size > 1 else ""
         blocks = (
             f" ({self.shuffle.unit:,} rows a unit, {self.shuffle.mix} mixed)" if self.shuffle.kind == "block" else ""
@@ -142,26 +143,26 @@ class FlowPlan:
         kept = (
             f"{_mb(self.held_nbytes)} held on the workers" if self.held_nbytes else f"{_mb(self.cached_nbytes)} cached"
         )
-        ahead = f"{self.batches_ahead:,} batches ahead, {_mb(self.in_flight_nbytes)}"
-        crossing = (f"Transformed {self.transform_on}.",) if self.transform_on else ()
-        return "\n".join(
-            (
-                f"An epoch{rank}: {self.batches:,} batches of {self.batch_size:,}, {self.images:,} images, "
-                f"{_mb(self.nbytes)}.",
-                f"Computed by {self.executor}: {self.tasks:,} tasks at a time, {self.batches_per_task:,} batches each; "
-                f"{ahead} in flight and {kept} at most.",
-                f"Bytes read per byte used: {self._amplification}.",
-                f"Shuffle {self.shuffle.kind!r}{blocks}: quality {self.shuffle_quality:.2f} of 1.",
-                *crossing,
-            )
-        )
+        ahead = f"{self.batches_ahead:,} batches ahead, {_mb(self.in_flight_nbytes)} in flight and {kept} at most"
+        batches = f"{self.batches:,} batches of {self.batch_size:,}{rank}"
+        each = f"{self.batches_per_task:,} batches each"
+        facts = [
+            Fact("epoch", f"{batches}, {self.images:,} images, {_mb(self.nbytes)}"),
+            Fact("tasks", f"{self.tasks:,} at a time, {each}, on {self.executor}; {ahead}", ""),
+            Fact("reading", f"{self._amplification}"),
+            Fact("shuffle", f"{self.shuffle.kind!r}{blocks}, quality {self.shuffle_quality:.2f} of 1"),
+        ]
+        if self.transform_on:
+            facts.append(Fact("transform", self.transform_on, ""))
+        return facts
 
     @property
     def _amplification(self) -> str:
         if self.read_in_order is None or self.read_at_random is None:
-            return "not known, a graph computes the images"
+            return "bytes are not known, a graph computes the images"
         about = "" if self.counted_images == self.images else "about "
-        return f"{about}{self.read_in_order:.2f} in order, {about}{self.read_at_random:.2f} for [i] at random"
+        in_order, at_random = f"{about}{self.read_in_order:.2f}", f"{about}{self.read_at_random:.2f}"
+        return f"{in_order} bytes per byte used in order, {at_random} for [i] at random"
 
 
 def _mb(nbytes: int) -> str:

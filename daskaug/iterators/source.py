@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug import seeding
+from daskaug.cards import Drawing, Fact, State, shape_text
 from daskaug.errors import ConfigError, SourceError, UnreadableError
 from daskaug.execution import Executor, Pending, as_loaded, current_executor, threads_executor
 from daskaug.iterators.base import MOST_PER_TASK, TASK_NBYTES, BatchIterator
@@ -304,6 +305,35 @@ class SourceIterator(BatchIterator):
                 "with_ids=True adds the sample ids to each batch, which Keras would take for labels or weights. Make "
                 "the iterator for `fit`, `evaluate` or `predict` without it."
             )
+
+    def _card_facts(self) -> list[Fact]:
+        config = self._made.config
+        beside = [
+            Fact(name, f"{values.dtype} of shape {values.shape}") for name, values in self.columns.by_name().items()
+        ]
+        if self._masks is not None:
+            beside.append(Fact("masks", f"{shape_text(self._masks.source.shape[1:])} {self._masks.source.dtype}"))
+        chosen = [f"{name}={value}" for name, value in config.chosen().items()]
+        done = [
+            name
+            for name, is_on in (("augmented", self._made.augment), ("standardised", self._made.standardize))
+            if is_on
+        ]
+        served = [Fact("so far", f"{self.meter.images:,} images: {self.meter}")] if self.meter.images else []
+        more = [
+            *self._sources[0]._card_facts(),
+            *beside,
+            Fact("batches", f"{self.dtype}, {' and '.join(done) or 'as they are stored'}"),
+            Fact("options", ", ".join(chosen) or "all at their defaults"),
+            *served,
+        ]
+        return [*super()._card_facts(), *(dataclasses.replace(fact, in_line="") for fact in more)]
+
+    def _card_state(self) -> State | None:
+        return None if self._generator is None else cast("State | None", self._generator._card_state())
+
+    def _card_drawing(self) -> Drawing | None:
+        return self.source._card_drawing()
 
     @property
     def masks(self) -> Masks | None:

@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.errors import ContainsArrayError
 
+from daskaug.cards import GOOD, Fact, State, Told, size_text
 from daskaug.errors import LostClusterError, StoreError
 from daskaug.execution import Executor, check_workers, current_executor, run_ordered
 from daskaug.materialize.alignment import Pieces, check_owners
@@ -35,8 +36,8 @@ from daskaug.materialize.shard_task import array_of, open_to_write
 from daskaug.materialize.writable import Writing
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Report(Told):
     """What :meth:`daskaug.ImageDataGenerator.materialize` did.
 
     Attributes
@@ -60,6 +61,20 @@ class Report:
     nbytes: int
     seconds: float
     store_hash: str
+
+    def _card_facts(self) -> list[Fact]:
+        written = f"{self.rows_written:,} in {self.seconds:,.1f} s"
+        if self.rows_written and self.seconds:
+            written += f", {self.rows_written / self.seconds:,.0f} images/s"
+        return [
+            Fact("images", f"{self.rows:,}, {size_text(self.nbytes)} decoded"),
+            Fact("written", written if self.rows_written else "nothing: all were there already"),
+            Fact("store", self.store),
+            Fact("hash", self.store_hash),
+        ]
+
+    def _card_state(self) -> State:
+        return State("complete", GOOD)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

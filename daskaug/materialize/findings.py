@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from daskaug.cards import BAD, GOOD, Fact, State, Told, lines, one_line
+
 LISTED = 5
 """Rows of a shard that are reported one by one."""
 
@@ -30,8 +32,8 @@ class Finding:
         return f"{self.where}: {self.message}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Verification:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Verification(Told):
     """What :func:`daskaug.verify` found; its text says it in words.
 
     Attributes
@@ -69,16 +71,30 @@ class Verification:
         """Whether nothing is wrong, as far as it was looked at."""
         return not self.findings
 
-    def __str__(self) -> str:
-        lines = [
-            f"store        {self.store}, {self.rows:,} images in {self.shards:,} shards, {self.objects:,} objects",
-            f"read         {self.shards_read:,} of {self.shards:,} shards, compared with their commit records",
-            f"recomputed   {self.samples:,} of {self.rows:,} images from their keys, compared pixel by pixel",
-            f"hash         {self.store_hash or 'none, the store is not complete'}",
-        ]
-        lines += [f"not checked  {what}" for what in self.not_checked]
-        lines += [f"WRONG        {finding}" for finding in self.findings]
-        verdict = "nothing is wrong" + (" in what was checked" if self.samples < self.samples_wanted else "")
+    @property
+    def verdict(self) -> str:
+        """In a few words."""
         if self.findings:
-            verdict = f"{len(self.findings):,} finding{'s' if len(self.findings) > 1 else ''}"
-        return "\n".join([*lines, verdict])
+            return f"{len(self.findings):,} finding{'s' if len(self.findings) > 1 else ''}"
+        return "nothing is wrong" + (" in what was checked" if self.samples < self.samples_wanted else "")
+
+    def _card_facts(self) -> list[Fact]:
+        return [
+            Fact("store", f"{self.store}, {self.rows:,} images in {self.shards:,} shards, {self.objects:,} objects"),
+            Fact("read", f"{self.shards_read:,} of {self.shards:,} shards, compared with their commit records", ""),
+            Fact(
+                "recomputed", f"{self.samples:,} of {self.rows:,} images from their keys, compared pixel by pixel", ""
+            ),
+            Fact("hash", self.store_hash or "none, the store is not complete", ""),
+            *(Fact("not checked", what, "") for what in self.not_checked),
+            *(Fact("WRONG", str(finding), "", is_wrong=True) for finding in self.findings),
+        ]
+
+    def _card_state(self) -> State:
+        return State(self.verdict, GOOD if self.ok else BAD)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {one_line(self._card_facts())}: {self.verdict}>"
+
+    def __str__(self) -> str:
+        return "\n".join([*lines(self._card_facts(), 12), self.verdict])

@@ -60,6 +60,16 @@ class JoinedSource(Source):
         """See :class:`Source`."""
         return max(source.decoded_rows for source in self._sources)
 
+    @property
+    def pieces(self) -> tuple[int | tuple[int, ...], ...]:
+        """See :class:`Source`: those of the first one, the others are cut alike."""
+        return self._sources[0].pieces
+
+    @property
+    def storage(self) -> str:
+        """See :class:`Source`."""
+        return f"{len(self._sources)} parts, the first of them {self._sources[0].storage}"
+
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """See :meth:`Source.read`."""
         parts = [source.read(first, last) for source, first, last in self._stretches(start, stop)]

@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from daskaug.cards import BAD, GOOD, Fact, State, Told
 from daskaug.errors import StoreError
 from daskaug.execution import Executor, current_executor
 from daskaug.materialize import calibrating
@@ -70,8 +71,8 @@ class ShardMemory:
         return INTERPRETER_NBYTES + self.nbytes
 
 
-@dataclasses.dataclass(frozen=True)
-class MaterializePlan:
+@dataclasses.dataclass(frozen=True, repr=False)
+class MaterializePlan(Told):
     """What materialising would take; its text says it in words.
 
     Attributes
@@ -155,26 +156,31 @@ class MaterializePlan:
                 "written. Pass smaller shards (`shard_rows`), or use fewer threads per process."
             )
 
-    def __str__(self) -> str:
+    def _card_facts(self) -> list[Fact]:
         there = f", {self.rows_there:,} of them there already" if self.rows_there else ""
         shards = f", {self.shards_there:,} of them there already" if self.shards_there else ""
         encoded, time_needed = self.encoded_nbytes, self.seconds
         out = f"{_size(self.nbytes_out)} to make"
         disk = "not on a disk of this machine" if self.disk_free is None else f"{_size(self.disk_free)} free"
-        lines = [
-            f"store     {self.store}",
-            f"images    {self.rows:,}{there}; {_size(self.nbytes_in)} to read, {out}, decoded",
-            f"shards    {self.shards:,} of up to {_size(self.memory.stored_nbytes)}{shards}",
-            f"tasks     {self.tasks:,} at a time, on {self.runs_on}",
-            f"disk      {'' if encoded is None else f'about {_size(encoded)} needed, '}{disk}",
-            f"memory    peak about {_size(self.memory.peak_nbytes)} per process"
-            + ("" if self.memory_limit is None else f", of {_size(self.memory_limit)}"),
+        limit = "" if self.memory_limit is None else f", of {_size(self.memory_limit)}"
+        facts = [
+            Fact("store", self.store),
+            Fact("images", f"{self.rows:,}{there}; {_size(self.nbytes_in)} to read, {out}, decoded"),
+            Fact("shards", f"{self.shards:,} of up to {_size(self.memory.stored_nbytes)}{shards}"),
+            Fact("tasks", f"{self.tasks:,} at a time, on {self.runs_on}", ""),
+            Fact("disk", f"{'' if encoded is None else f'about {_size(encoded)} needed, '}{disk}"),
+            Fact("memory", f"peak about {_size(self.memory.peak_nbytes)} per process{limit}", ""),
         ]
         if time_needed is not None and self.calibration is not None:
             seconds, off = time_needed
             trial = f"{self.calibration.images_per_second:,.0f} images/s in a trial with {self.calibration.images:,}"
-            lines.append(f"time      {_duration(seconds)} ± {_duration(off)}: {trial}")
-        return "\n".join(lines)
+            facts.append(Fact("time", f"{_duration(seconds)} ± {_duration(off)}: {trial}"))
+        return facts
+
+    def _card_state(self) -> State | None:
+        if self.rows_there == self.rows:
+            return State("all there already", GOOD)
+        return State("may not fit on the disk", BAD) if self.may_not_fit else None
 
 
 def plan(

@@ -12,9 +12,11 @@ import zarr
 from numpy.typing import NDArray
 
 from daskaug import seeding
+from daskaug.cards import BAD, GOOD, Described, Drawing, Fact, State, one_line, shape_text
 from daskaug.config import Config
 from daskaug.errors import IncompleteStoreError, NotFittedError, StoreError
 from daskaug.iterators import BatchIterator, Columns, Masks, SourceIterator
+from daskaug.materialize.facts import origin_facts, work_facts
 from daskaug.materialize.joined import JoinedSource
 from daskaug.materialize.layout import (
     ARRAYS,
@@ -87,7 +89,7 @@ class MaterializedIterator(SourceIterator):
         BatchIterator._take_seed(self, seed)  # of the order alone: the pixels are made already
 
 
-class MaterializedStore:
+class MaterializedStore(Described):
     """A finished store: images, labels and weights, and what made them.
 
     It is made by :func:`daskaug.open_materialized`.
@@ -294,12 +296,35 @@ class MaterializedStore:
     def __len__(self) -> int:
         return self.n * self.epochs
 
+    def _card_facts(self) -> list[Fact]:
+        shape, dtype = shape_text(self.images.shape[1:]), self.images.dtype
+        columns = {"labels": self.labels, "weights": self.sample_weight}
+        beside = [
+            Fact(name, f"{values.dtype} of shape {values.shape}", "")
+            for name, values in columns.items()
+            if values is not None
+        ]
+        if self.masks is not None:
+            beside.append(Fact("masks", f"{shape_text(self.masks.shape)} {self.masks.dtype}", ""))
+        told = [*work_facts(self.manifest), *origin_facts(self.manifest)]
+        return [
+            Fact("images", f"{self.n:,} × {self.epochs} copies", f"{self.n} images × {self.epochs} copies"),
+            Fact("each", f"{shape} {dtype}", f"{shape} {dtype}"),
+            *(dataclasses.replace(fact, in_line="") for fact in self.images._card_facts() if fact.name == "stored"),
+            *beside,
+            *(Fact(fact.name.strip(), fact.text, "") for fact in told),
+            Fact("at", self.store, ""),
+            Fact("hash", self.store_hash, f"hash {self.store_hash[:12]}"),
+        ]
+
+    def _card_state(self) -> State:
+        return State("complete", GOOD) if self.manifest["complete"] else State("incomplete", BAD)
+
+    def _card_drawing(self) -> Drawing | None:
+        return self.images._card_drawing()
+
     def __repr__(self) -> str:
-        size = "×".join(map(str, self.images.shape[1:]))
-        return (
-            f"<MaterializedStore {self.store}: {self.n} images × {self.epochs} copies, {size} {self.images.dtype}, "
-            f"hash {self.store_hash[:12]}>"
-        )
+        return f"<MaterializedStore {self.store}: {one_line(self._card_facts())}>"
 
 
 def open_materialized(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from daskaug.config import Config
 from daskaug.errors import DaskaugError, SourceError, StoreError
+from daskaug.materialize.facts import layout_of
 from daskaug.materialize.inspecting import damaged_metadata, open_node
 from daskaug.materialize.layout import (
     ARRAYS,
@@ -87,8 +88,7 @@ class Part:
     @functools.cached_property
     def layout(self) -> Layout:
         """How the rows are cut."""
-        plain = dict(self.contract["layout"])
-        return Layout(**plain | {"image_shape": tuple(plain["image_shape"])})
+        return layout_of(self.manifest)
 
     @property
     def rows(self) -> int:

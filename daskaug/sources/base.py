@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug.cards import Described, Drawing, Fact, one_line, shape_text, size_text
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
 
 
@@ -42,7 +43,7 @@ class BlockReader(abc.ABC):
         """The rows: an array of rank 4, or a list of such arrays for joined readers."""
 
 
-class Source(abc.ABC):
+class Source(Described, abc.ABC):
     """Images of rank 4, one after the other along the first axis, laid out as they are stored.
 
     Attributes
@@ -163,6 +164,31 @@ class Source(abc.ABC):
     def as_dask(self, plan: Plan) -> Any:
         """The source as a dask array of these blocks, where it is in memory or a graph anyway; otherwise None."""
         return None
+
+    @property
+    def pieces(self) -> tuple[int | tuple[int, ...], ...]:
+        """What is stored together, along each axis: the length of a chunk, or the lengths of all."""
+        return (self.natural_rows, *self.shape[1:])
+
+    @property
+    def storage(self) -> str:
+        """How the images are stored, for people."""
+        return "image by image" if self.natural_rows == 1 else f"{self.natural_rows:,} images together"
+
+    def _card_facts(self) -> list[Fact]:
+        counted = f"{self.shape[0]:,} {{}}of {shape_text(self.shape[1:])} {self.dtype}, "
+        counted += f"{size_text(self.shape[0] * self.row_nbytes)} decoded"
+        return [
+            Fact("images", counted.format(""), counted.format("images ")),
+            Fact("stored", self.storage, self.storage),
+            Fact("at", self.locator, ""),
+        ]
+
+    def _card_drawing(self) -> Drawing:
+        return Drawing(self.shape, self.pieces)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.locator}: {one_line(self._card_facts())}>"
 
 
 def _runs(numbers: NDArray[np.int64], longest: int) -> Iterator[tuple[int, int]]:

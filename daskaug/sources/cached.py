@@ -226,6 +226,17 @@ class CachedSource(Source):
         """See :meth:`Source.as_dask`; what is a graph already is not kept."""
         return self._source.as_dask(plan) if self._is_graph else None
 
+    @property
+    def pieces(self) -> tuple[int | tuple[int, ...], ...]:
+        """See :class:`Source`; of the source."""
+        return self._source.pieces
+
+    @property
+    def storage(self) -> str:
+        """See :class:`Source`; with what is kept of it."""
+        place = "memory" if isinstance(self._place, MemoryPlace) else "a local Zarr array"
+        return f"{self._source.storage}; cached in {place}, {self.hits:,} hits and {self.misses:,} misses"
+
     @functools.cached_property
     def _is_graph(self) -> bool:
         return self._source.rows_reader(np.empty(0, np.int64)).parts() is not None

@@ -17,6 +17,7 @@ from dask.array.core import getter, getter_nofancy
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
+from daskaug.cards import shape_text
 from daskaug.errors import SourceError
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_from_chunks
 from daskaug.sources.base import BlockReader, Source
@@ -40,6 +41,7 @@ class DaskSource(Source):
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
         self._array = array.rechunk({1: -1, 2: -1, 3: -1}).astype(self.dtype)
         self._edges = np.concatenate([[0], np.cumsum(self._array.chunks[0])]).astype(np.int64)
+        self._chunks = array.chunks
         self.natural_rows = max(array.chunks[0], default=1) or 1
         self.locator = f"dask array {array.name}"
 
@@ -84,6 +86,17 @@ class DaskSource(Source):
     def as_dask(self, plan: Plan) -> Any:
         """See :meth:`Source.as_dask`."""
         return self._array
+
+    @property
+    def pieces(self) -> tuple[tuple[int, ...], ...]:
+        """See :class:`Source`: the chunks of the array as it was handed in."""
+        return tuple(self._chunks)
+
+    @property
+    def storage(self) -> str:
+        """See :class:`Source`."""
+        largest = shape_text([max(lengths, default=0) for lengths in self._chunks])
+        return f"computed by a graph in {math.prod(map(len, self._chunks)):,} chunks of up to {largest}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

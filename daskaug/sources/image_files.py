@@ -242,6 +242,12 @@ class ImageFiles(Source):
         readers = [self.reader(block.start, block.stop) for block in plan]
         return from_readers(readers, [len(block) for block in plan], self.shape[1:], self.dtype)
 
+    @property
+    def storage(self) -> str:
+        """See :class:`Source`."""
+        replaced = 0 if self.is_replaced is None else int(self.is_replaced.sum())
+        return "files, decoded when they are read" + (f"; {replaced:,} bad ones are black" if replaced else "")
+
     def _path(self, row: int | np.int64) -> str:
         return os.path.join(self.locator, self.names[row])
 

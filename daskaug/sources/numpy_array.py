@@ -43,6 +43,16 @@ class NumpySource(Source):
         """The rows alone."""
         return CarryingReader(self.take(rows), f"{len(rows)} rows of {self.locator}")
 
+    @property
+    def pieces(self) -> tuple[int, ...]:
+        """See :class:`Source`: one piece."""
+        return self.shape
+
+    @property
+    def storage(self) -> str:
+        """See :class:`Source`."""
+        return "memory-mapped" if isinstance(self._array, np.memmap) else "in memory"
+
     def as_dask(self, plan: Plan) -> Any:
         """See :meth:`Source.as_dask`."""
         from daskaug.sources.dask_array import from_numpy

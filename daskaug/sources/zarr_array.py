@@ -21,6 +21,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 
+from daskaug.cards import shape_text
 from daskaug.errors import SourceError, UnreadableError
 from daskaug.sources.base import BlockReader, CarryingReader, Source
 from daskaug.sources.zarr_chunks import UNREADABLE, Stored, current_user, unreadable
@@ -52,6 +53,7 @@ class ZarrSource(Source):
         n, *image = array.shape
         self.shape = (n, image[0], image[1], image[2])
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
+        self._chunks, self._shards = tuple(array.chunks), array.shards
         stored = array.shards or array.chunks
         self.natural_rows = max(1, stored[0])
         self.locator = _address(array)
@@ -77,6 +79,17 @@ class ZarrSource(Source):
     def decoded_rows(self) -> int:
         """See :class:`Source`: the rows of an inner chunk, even where `natural_rows` are those of a shard."""
         return self._decoded_rows
+
+    @property
+    def pieces(self) -> tuple[int, ...]:
+        """See :class:`Source`: the chunks, also where they lie in shards."""
+        return self._chunks
+
+    @property
+    def storage(self) -> str:
+        """See :class:`Source`."""
+        shards = "" if self._shards is None else f" in shards of {shape_text(self._shards)}"
+        return f"Zarr, chunks of {shape_text(self._chunks)}{shards}"
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """See :meth:`Source.read`.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskaug.cards import GOOD, Described, Fact, State, number_list, one_line, shape_text
 from daskaug.errors import SourceError
 from daskaug.statistics import archive, encoding
 from daskaug.statistics.content import Part
@@ -23,7 +23,7 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Numbers:
+class Numbers(Described):
     """The fields of :class:`daskaug.Statistics`, which says what each is; checked against each other."""
 
     image_shape: tuple[int, int, int]
@@ -145,22 +145,34 @@ class Numbers:
     def __hash__(self) -> int:
         return hash(self.digest)
 
-    def __repr__(self) -> str:
-        size = "×".join(map(str, self.image_shape))
-        parts = [f"{self.samples:,} images of {size} {self.dtype}, {self.data_format}"]
+    def _card_facts(self) -> list[Fact]:
+        counted = f"{self.samples:,} {{}}of {shape_text(self.image_shape)} {self.dtype}, {self.data_format}"
+        facts = [Fact("fitted on", counted.format(""), counted.format("images "))]
         if self.rescale is not None:
-            parts.append(f"rescaled by {self.rescale:.6g}")
-        parts += [f"mean {_short(self.mean)}", f"std {_short(self.std)}"]
+            facts.append(Fact("rescaled", f"by {self.rescale:.6g}"))
+        facts += [Fact("mean", number_list(self.mean)), Fact("std", number_list(self.std))]
+        extremes = f"{number_list(self.minimum)} to {number_list(self.maximum)}, as read"
+        facts.append(Fact("range", extremes + (", at most" if self.range_is_bound else ""), ""))
+        if self.histogram is not None:
+            facts.append(Fact("histogram", f"of {self.histogram.counts.shape[1]:,} values", ""))
         if self.whitening is not None:
             rank, features = self.whitening.rank, self.whitening.features
-            parts.append(f"ZCA of rank {rank:,} in {features:,}, epsilon {self.whitening.epsilon:.6g}")
+            ranked = f"of rank {rank:,} in {features:,}, epsilon {self.whitening.epsilon:.6g}"
+            held = f"; {100 * self.whitening.captured:.4g} % of the variance, by the route {self.whitening.route!r}"
+            facts.append(Fact("ZCA", ranked + held, f"ZCA {ranked}"))
         if self.gram is not None:
-            parts.append("Gram matrix kept")
+            facts.append(Fact("Gram matrix", "kept"))
         if self.range_is_bound:
-            parts.append("minimum and maximum are bounds")
+            facts.append(Fact("minimum and maximum", "are bounds"))
         if not self.is_complete:
-            parts.append("fitted on a part")
-        return f"Statistics({'; '.join(parts)})"
+            facts.append(Fact("fitted", "on a part: fitting stopped within its tolerance", "fitted on a part"))
+        return facts
+
+    def _card_state(self) -> State:
+        return State("complete", GOOD) if self.is_complete else State("of a part")
+
+    def __repr__(self) -> str:
+        return f"Statistics({one_line(self._card_facts(), '; ')})"
 
 
 def _around(centre: Vector, half_width: Vector) -> Vector:
@@ -170,9 +182,3 @@ def _around(centre: Vector, half_width: Vector) -> Vector:
 def _readonly(values: Vector) -> Vector:
     values.flags.writeable = False
     return values
-
-
-def _short(values: Any) -> str:
-    """Few enough digits of a few channels to read."""
-    shown = ", ".join(f"{value:.6g}" for value in values[:4])
-    return f"[{shown}{', …' if len(values) > 4 else ''}]"

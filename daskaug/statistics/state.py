@@ -337,6 +337,35 @@ class Statistics(Numbers):
                 stacklevel=2,
             )
 
+    def plot(self, x: Any = None) -> Any:
+        """A figure of mean and deviation of each channel, with its histogram where the fit has counted one.
+
+        Where there is whitening, the standard deviation along its directions is drawn as well.
+
+        Parameters
+        ----------
+        x : (n, ...) array, or what :func:`daskaug.open_images` returns, optional
+            Images as for :meth:`update`: up to 8 of them are read, and shown as they are and whitened (or, without
+            whitening, standardised). Grey is then 0.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A notebook shows it, whether or not ``pyplot`` is used.
+
+        Raises
+        ------
+        DaskaugError
+            Where matplotlib is not installed.
+        SourceError
+            `x` is none, or of images that these statistics do not fit.
+        """
+        from daskaug.statistics.plotting import plot
+
+        if x is not None:
+            _check_readable(x)
+        return plot(self, x)
+
     def _gram_agrees(self) -> bool:
         """Whether the Gram matrix and the sums of the channels can be of the same images."""
         if self.gram is None:

@@ -1,0 +1,144 @@
+"""Some images, and what augmenting makes of them, side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskaug.cards import shape_text
+from daskaug.pictures.captions import caption_of
+from daskaug.pictures.sheet import USUAL, Band, draw_sheet, levels_of
+
+TILE = 112
+"""Pixels of a side of each picture."""
+
+Parameters = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Preview:
+    """Originals in the first column, and what each epoch makes of them in the others.
+
+    A notebook shows it as a picture.
+
+    Attributes
+    ----------
+    rows : (k,) int64
+        Rows of the source that are shown.
+    ids : (k,) integers
+        Their sample ids.
+    seed : int
+        Of the draws.
+    originals : (k, ...) array
+        Raw images.
+    drawn : (k, draws, ...) array
+        What epoch 0, 1, ... makes of each.
+    masks : (k, 1 + draws, ...) array or None
+        The masks, and how they move with their images.
+    parameters : tuple of tuples of dict or None
+        What was drawn for ``drawn[i, j]``: the numbers of :meth:`daskaug.ImageDataGenerator.apply_transform`. None
+        where a method of a subclass transforms and does not tell.
+    active : frozenset of str
+        Names of the parameters whose operations are switched on.
+    data_format : str
+    note : str
+        What else has to be said, or empty.
+    """
+
+    rows: NDArray[np.int64]
+    ids: NDArray[Any]
+    seed: int
+    originals: NDArray[Any]
+    drawn: NDArray[Any]
+    masks: NDArray[Any] | None
+    parameters: tuple[tuple[Parameters | None, ...], ...]
+    active: frozenset[str]
+    data_format: str
+    note: str = ""
+
+    @property
+    def captions(self) -> tuple[tuple[str, ...], ...]:
+        """What stands beneath ``drawn[i, j]``: a line for each operation."""
+        return tuple(
+            tuple("not told" if each is None else caption_of(each, self.active) for each in parameters)
+            for parameters in self.parameters
+        )
+
+    @property
+    def bands(self) -> list[Band]:
+        """The rows of the picture: images with captions, and masks, if there are any, below their images."""
+        bands = []
+        for i, (row, captions) in enumerate(zip(self.rows, self.captions, strict=True)):
+            images = [self._channels_last(each) for each in (self.originals[i], *self.drawn[i])]
+            told = ("original", *(f"epoch {epoch}\n{said}" for epoch, said in enumerate(captions)))
+            # Standardised pixels have levels of their own, and the raw image others.
+            is_alike = self.originals.dtype == self.drawn.dtype and levels_of(images) in USUAL
+            title = f"row {row}"
+            if not is_alike:
+                low, high = levels_of(images[1:])
+                title += f"\nscaled from\n{low:.3g}\nto {high:.3g}"
+                images = [
+                    _scaled(images[0], levels_of(images[:1])),
+                    *(_scaled(each, (low, high)) for each in images[1:]),
+                ]
+            bands.append(Band(title, images, told, beneath=True))
+            if self.masks is not None:
+                lowest, highest = float(np.min(self.masks)), float(np.max(self.masks))
+                levels = lowest, highest if highest > lowest else lowest + 1
+                shown = [_scaled(self._channels_last(each), levels) for each in self.masks[i]]
+                bands.append(Band(f"mask, from\n{levels[0]:.3g}\nto {levels[1]:.3g}", shown))
+        return bands
+
+    @functools.cached_property
+    def figure(self) -> Any:
+        """The same as a figure of matplotlib, made when it is first asked for.
+
+        Raises
+        ------
+        DaskaugError
+            Where matplotlib is not installed. :meth:`png` and :meth:`save` do without.
+        """
+        from daskaug.pictures.figures import figure_of
+
+        return figure_of(self.bands, 1 + self.drawn.shape[1], self.note)
+
+    @functools.cached_property
+    def picture(self) -> Any:
+        """The whole sheet as a Pillow image."""
+        return draw_sheet(
+            self.bands, tile=TILE, columns=1 + self.drawn.shape[1], lines=[self.note] if self.note else []
+        )
+
+    def png(self) -> bytes:
+        """The sheet as the content of a PNG file."""
+        content = io.BytesIO()
+        self.picture.save(content, format="PNG")
+        return content.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the sheet to a picture file; the ending says of which format."""
+        self.picture.save(path)
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+    def __repr__(self) -> str:
+        count, draws, *shape = self.drawn.shape
+        return f"<Preview: {count} images × {draws} draws, {shape_text(shape)} {self.drawn.dtype}, seed {self.seed}>"
+
+    def _channels_last(self, image: NDArray[Any]) -> NDArray[Any]:
+        return image if self.data_format == "channels_last" else np.moveaxis(image, 0, -1)
+
+
+def _scaled(image: NDArray[Any], levels: tuple[float, float]) -> NDArray[np.float64]:
+    """From levels to 0 to 1."""
+    low, high = levels
+    half = np.clip(np.nan_to_num(image.astype(np.float64)), low, high) / 2 - low / 2
+    return np.asarray(half / (high / 2 - low / 2))
