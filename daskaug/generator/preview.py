@@ -48,6 +48,8 @@ class Preview:
     active : frozenset of str
         Names of the parameters whose operations are switched on.
     data_format : str
+    standardized : bool
+        Whether what is drawn is standardised too; its pixels are then scaled to be shown.
     note : str
         What else has to be said, or empty.
     """
@@ -61,6 +63,7 @@ class Preview:
     parameters: tuple[tuple[Parameters | None, ...], ...]
     active: frozenset[str]
     data_format: str
+    standardized: bool = False
     note: str = ""
 
     @property
@@ -75,23 +78,20 @@ class Preview:
     def bands(self) -> list[Band]:
         """The rows of the picture: images with captions, and masks, if there are any, below their images."""
         bands = []
+        of_all = _extremes(self.drawn) if self.standardized else None
         for i, (row, captions) in enumerate(zip(self.rows, self.captions, strict=True)):
             images = [self._channels_last(each) for each in (self.originals[i], *self.drawn[i])]
             told = ("original", *(f"epoch {epoch}\n{said}" for epoch, said in enumerate(captions)))
-            # Standardised pixels have levels of their own, and the raw image others.
-            is_alike = self.originals.dtype == self.drawn.dtype and levels_of(images) in USUAL
+            # Images that are not standardised have the same black and white as what is made of them.
+            levels = of_all or levels_of(images)
             title = f"row {row}"
-            if not is_alike:
-                low, high = levels_of(images[1:])
-                title += f"\nscaled from\n{low:.3g}\nto {high:.3g}"
-                images = [
-                    _scaled(images[0], levels_of(images[:1])),
-                    *(_scaled(each, (low, high)) for each in images[1:]),
-                ]
+            if of_all or levels not in USUAL:
+                title += f"\nscaled from\n{levels[0]:.3g}\nto {levels[1]:.3g}"
+            if of_all:
+                images = [_scaled(images[0], levels_of(images[:1])), *(_scaled(each, of_all) for each in images[1:])]
             bands.append(Band(title, images, told, beneath=True))
             if self.masks is not None:
-                lowest, highest = float(np.min(self.masks)), float(np.max(self.masks))
-                levels = lowest, highest if highest > lowest else lowest + 1
+                levels = _extremes(self.masks)
                 shown = [_scaled(self._channels_last(each), levels) for each in self.masks[i]]
                 bands.append(Band(f"mask, from\n{levels[0]:.3g}\nto {levels[1]:.3g}", shown))
         return bands
@@ -135,6 +135,13 @@ class Preview:
 
     def _channels_last(self, image: NDArray[Any]) -> NDArray[Any]:
         return image if self.data_format == "channels_last" else np.moveaxis(image, 0, -1)
+
+
+def _extremes(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Lowest and highest of those that are finite."""
+    finite = pixels[np.isfinite(pixels)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return low, high if high > low else low + 1
 
 
 def _scaled(image: NDArray[Any], levels: tuple[float, float]) -> NDArray[np.float64]:

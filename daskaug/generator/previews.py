@@ -75,6 +75,8 @@ class Previews(Fits):
 
         Notes
         -----
+        Captions name the options that a number was drawn from. As in Keras, ``height_shift_range`` moves sideways.
+
         With ``compat="keras"`` the draws of `flow` hang on the order of the samples and on the batches too; here they
         are keyed by the sample, so they are others.
         """
@@ -125,6 +127,7 @@ class Previews(Fits):
             ),
             active=_active(self.config),
             data_format=config.data_format,
+            standardized=bool(standardize),
             note=note,
         )
 

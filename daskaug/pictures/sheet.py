@@ -16,6 +16,9 @@ MARGIN, GAP, LINE = 8, 4, 15
 FONT = ImageFont.load_default(size=11)
 """Pillow's own, so that a sheet has the same pixels on every machine."""
 
+DARK = 10
+"""Floats up to here, and above 1, are rather shares that were made brighter than grey levels up to 255."""
+
 USUAL = ((0.0, 1.0), (0.0, 255.0))
 """What black and white are, as a rule."""
 
@@ -68,9 +71,10 @@ def levels_of(images: Sequence[NDArray[Any]] | NDArray[Any]) -> tuple[float, flo
     low = min(float(values.min()) for values in counted)
     high = max(float(values.max()) for values in counted)
     is_share = all(image.dtype.kind in "fb" for image in images)
-    for usual in USUAL if is_share else USUAL[1:]:
-        if usual[0] <= low and high <= usual[1]:
-            return usual
+    if is_share and 0 <= low and high <= 1:
+        return USUAL[0]
+    if 0 <= low and high <= 255 and (high > DARK or not is_share):
+        return USUAL[1]
     return low, high if high > low else low + 1
 
 
