@@ -34,7 +34,8 @@ SCOPE tr,SCOPE tbody tr:nth-child(odd),SCOPE tbody tr:hover{background:none}
 SCOPE th,SCOPE td{padding:1px 0;border:0;vertical-align:top;text-align:left;background:none;white-space:normal;\
 max-width:none;font-size:inherit;line-height:inherit}
 SCOPE th{padding-right:14px;font-weight:400;color:var(--dk-dim);white-space:nowrap}
-SCOPE td{color:inherit;overflow-wrap:anywhere;word-break:normal;font-variant-numeric:tabular-nums;max-width:62ch}
+SCOPE td{color:inherit;overflow-wrap:anywhere;word-break:normal;font-variant-numeric:tabular-nums;max-width:56ch}
+@media (max-width:480px){SCOPE th{white-space:normal;overflow-wrap:anywhere;min-width:5em}}
 SCOPE .dk-wrong th,SCOPE .dk-wrong td{font-weight:600}
 SCOPE .dk-wrong th::before{content:"✗ ";color:#e5534b}
 SCOPE bdi{unicode-bidi:isolate}

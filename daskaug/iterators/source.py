@@ -319,7 +319,7 @@ class SourceIterator(BatchIterator):
             for name, is_on in (("augmented", self._made.augment), ("standardised", self._made.standardize))
             if is_on
         ]
-        served = [Fact("so far", f"{self.meter.images:,} images: {self.meter}")] if self.meter.images else []
+        served = [Fact("so far", f"{self.meter.images:,} images: {self.meter}")] if self.meter.batches > 1 else []
         more = [
             *self._sources[0]._card_facts(),
             *beside,

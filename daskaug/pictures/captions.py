@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from daskaug.cards.escaping import as_text, shortened
 
-_WORDS: dict[str, tuple[Any, Callable[[Any], str]]] = {
-    "theta": (0, lambda angle: f"rotation {_number(angle)}°"),
-    "tx": (0, lambda shift: f"height shift {_number(shift)} px"),
-    "ty": (0, lambda shift: f"width shift {_number(shift)} px"),
-    "shear": (0, lambda angle: f"shear {_number(angle)}°"),
-    "channel_shift_intensity": (None, lambda shift: f"channel shift {_number(shift)}"),
-    "brightness": (None, lambda factor: f"brightness {_number(factor)}"),
+_WORDS = {
+    ("theta",): (0, "rotation {}°"),
+    ("tx",): (0, "height shift {} px"),
+    ("ty",): (0, "width shift {} px"),
+    ("shear",): (0, "shear {}°"),
+    ("zx", "zy"): (1, "zoom {}, {}"),
+    ("channel_shift_intensity",): (None, "channel shift {}"),
+    ("brightness",): (None, "brightness {}"),
 }
-"""What a parameter is where nothing is done, and how it is put into words; zoom and flips are put together."""
+"""Of each operation its parameters, their value where nothing is done, and how they are put into words."""
 
-_TOGETHER = ("zx", "zy", "flip_horizontal", "flip_vertical")
+_FLIPS = {"flip_horizontal": "horizontally", "flip_vertical": "vertically"}
 
 
 def caption_of(parameters: Mapping[str, Any], active: Collection[str]) -> str:
@@ -36,19 +37,19 @@ def caption_of(parameters: Mapping[str, Any], active: Collection[str]) -> str:
     str
         ``"unchanged"`` where no operation is.
     """
-    said = [
-        tell(parameters[name])
-        for name, (neutral, tell) in _WORDS.items()
-        if parameters.get(name) is not None and (name in active or parameters[name] != neutral)
-    ]
-    zoom = parameters.get("zx", 1), parameters.get("zy", 1)
-    if {"zx", "zy"} & set(active) or zoom != (1, 1):
-        said.insert(4, f"zoom {_number(zoom[0])}, {_number(zoom[1])}")
-    flips = [way for way in ("horizontal", "vertical") if parameters.get(f"flip_{way}")]
+    said = []
+    for names, (neutral, words) in _WORDS.items():
+        values = [parameters.get(name, neutral) for name in names]
+        if any(
+            value is not None and (name in active or value != neutral)
+            for name, value in zip(names, values, strict=True)
+        ):
+            said.append(words.format(*map(_number, values)))
+    flips = [way for name, way in _FLIPS.items() if parameters.get(name)]
     if flips:
-        said.append(f"flipped {'both ways' if len(flips) == 2 else f'{flips[0]}ly'}")
-    others = [name for name in parameters if name not in _WORDS and name not in _TOGETHER]
-    said += [shortened(as_text(f"{name} {parameters[name]}"), 40) for name in others]
+        said.append("flipped both ways" if len(flips) == 2 else f"flipped {flips[0]}")
+    known = {name for names in _WORDS for name in names} | set(_FLIPS)
+    said += [shortened(as_text(f"{name} {value}"), 40) for name, value in parameters.items() if name not in known]
     return "\n".join(said) or "unchanged"
 
 

@@ -71,9 +71,9 @@ def levels_of(images: Sequence[NDArray[Any]] | NDArray[Any]) -> tuple[float, flo
     low = min(float(values.min()) for values in counted)
     high = max(float(values.max()) for values in counted)
     is_share = all(image.dtype.kind in "fb" for image in images)
-    if is_share and 0 <= low and high <= 1:
+    if is_share and low >= 0 and high <= 1:
         return USUAL[0]
-    if 0 <= low and high <= 255 and (high > DARK or not is_share):
+    if low >= 0 and high <= 255 and (high > DARK or not is_share):
         return USUAL[1]
     return low, high if high > low else low + 1
 

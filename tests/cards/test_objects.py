@@ -163,16 +163,18 @@ def test_iterators(array, tmp_path):
     datagen = ImageDataGenerator(**OPTIONS).fit(X)
     batches = datagen.flow(array, {"kind": Y, "place": np.zeros((40, 2))}, batch_size=16, seed=3, masks=X[..., :1])
     next(batches)
+    assert "so far" not in card(batches)  # rates are not known before the second
+    next(batches)
     shown = card(batches)
     assert (shown.title, shown.state) == ("NumpyArrayIterator", "fitted")
     assert shown["epoch"] == "40 samples in 3 batches of 16"
     assert shown["order"] == "shuffle 'block', seed 3"
-    assert shown["next"] == "batch 1 of epoch 0"
+    assert shown["next"] == "batch 2 of epoch 0"
     assert shown["y['kind']"] == "int64 of shape (40,)"
     assert shown["y['place']"] == "float64 of shape (40, 2)"
     assert shown["masks"] == "16×16×1 uint8"
     assert shown["batches"] == "float32, augmented and standardised"
-    assert shown["so far"].startswith("16 images: ")
+    assert shown["so far"].startswith("32 images: ")
     assert repr(batches) == ("<NumpyArrayIterator: 40 samples, 3 batches of 16, shuffle='block', seed=3, epoch 0>")
     rank = datagen.flow(X, batch_size=4, seed=3, shard=(1, 2))
     assert card(rank)["epoch"] == "40 samples in 5 batches of 4 for rank 1 of 2"
