@@ -19,6 +19,7 @@ HOSTILE = (
     "line\nbreak\x00\x1b[31m",
     "not utf-8 \udcff\ud800",
     "long" * 3000,
+    '"><script>alert(1)</script>' * 200,
     "{{ 7 * 7 }} ${7*7} $x_1$",
 )
 """What names of classes, files, functions and options may be. All of it is text."""

@@ -17,6 +17,7 @@ from PIL import Image
 
 import daskaug
 from daskaug import ImageDataGenerator, open_images, open_materialized
+from daskaug.cards.chunks import SIZE
 from daskaug.sources import Source, with_cache
 from tests import pictures
 from tests.cards.reading import HOSTILE, card, read
@@ -125,6 +126,9 @@ def test_sources(array, tmp_path):
     assert stored["stored"] == "Zarr, chunks of 3×8×16×3 in shards of 9×16×16×3"
     assert stored["at"].endswith("x.zarr")
     assert {"40", "16", "3"} <= set(stored.labels)
+    drawn = open_images(array)._repr_html_()
+    for line in da.from_array(X, chunks=(3, 8, 16, 3)).to_svg(size=SIZE).split("\n")[1:-1]:
+        assert line in drawn
     graph = card(open_images(da.from_array(X, chunks=(7, 8, 16, 3))))
     assert graph["stored"] == "computed by a graph in 12 chunks of up to 7×8×16×3"
     files = ImageDataGenerator().flow_from_directory(write_folder(tmp_path / "f"), target_size=(16, 16)).source

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,7 +136,15 @@ def test_images_that_do_not_fit():
         statistics.plot("somewhere.zarr")
 
 
-def test_it_shows_itself_without_pyplot():
-    figure = fit(X).plot()
-    assert figure._repr_png_().startswith(b"\x89PNG")
-    assert "matplotlib.pyplot" not in sys.modules
+def test_figures_show_themselves_without_pyplot():
+    code = """
+import sys
+import numpy as np
+from daskaug import ImageDataGenerator
+x = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8, 1)
+datagen = ImageDataGenerator(featurewise_center=True).fit(x)
+for figure in (datagen.statistics.plot(), datagen.preview(x).figure):
+    print(figure._repr_png_()[1:4], "matplotlib.pyplot" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert done.stdout.split("\n")[:2] == ["b'PNG' False"] * 2

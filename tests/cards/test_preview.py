@@ -40,7 +40,13 @@ def picture_of(png: bytes) -> Image.Image:
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_standardised_pixels_are_those_of_flow(data_format):
     x = X if data_format == "channels_last" else np.ascontiguousarray(np.moveaxis(X, 3, 1))
-    datagen = ImageDataGenerator(**OPTIONS, featurewise_center=True, data_format=data_format).fit(x)
+
+    def with_noise(image, rng):
+        return image + rng.normal(size=image.shape)
+
+    datagen = ImageDataGenerator(
+        **OPTIONS, featurewise_center=True, data_format=data_format, preprocessing_function=with_noise
+    ).fit(x)
     preview = datagen.preview(x, 5, draws=2, seed=7, standardize=True)
     batches = datagen.flow(x, batch_size=40, shuffle=False, seed=7)
     for epoch in range(2):
@@ -223,7 +229,6 @@ def test_files_and_text(tmp_path):
     assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF")
     assert repr(preview) == "<Preview: 2 images × 1 draws, 16×16×3 uint8, seed 0>"
     assert preview.figure._repr_png_().startswith(b"\x89PNG")
-    assert "matplotlib.pyplot" not in sys.modules
 
 
 def test_without_matplotlib(monkeypatch):
