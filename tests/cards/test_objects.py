@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
