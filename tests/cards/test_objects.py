@@ -323,9 +323,7 @@ def test_a_broken_store_has_a_card(store):
     assert "config" in shown["error"]
 
 
-def test_cards_load_no_dask_and_no_matplotlib(tmp_path):
-    import subprocess
-
+def test_cards_load_no_dask_and_no_matplotlib():
     code = (
         "import sys; from daskaug import ImageDataGenerator as G; G()._repr_html_(); repr(G()); "
         "print(sorted({'dask', 'matplotlib', 'zarr'} & set(sys.modules)))"
