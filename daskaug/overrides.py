@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskaug import seeding
+from daskaug import seeding, stopping
 from daskaug.errors import ConfigError
 from daskaug.seeding import Operation
 from daskaug.transforms.block import BlockTransform
@@ -63,6 +63,7 @@ class PerImageTransform(BlockTransform):
         """See :meth:`BlockTransform.__call__`."""
         images = np.empty(block.shape, self.work_dtype)
         for i, image in enumerate(block):
+            stopping.check()
             images[i] = self._one(image, ids[i : i + 1], epoch, draws.row(i) if draws else None)
         return self._to_output(images)
 

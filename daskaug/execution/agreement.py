@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from daskaug.errors import DaskaugError, SourceError, StoreError
+from daskaug.execution import interrupts
 from daskaug.sources.base import BlockReader
 
 log = logging.getLogger("daskaug")
@@ -157,6 +158,8 @@ def check_versions(client: Any, workers: Iterable[str]) -> None:
         if silent:
             found |= client.run(tell, workers=silent, on_error="return")
     _judge(found, own)
+    if new:
+        interrupts.outlive(client, new)
     known.agreeing |= new
     known.is_scheduler_known = True
 

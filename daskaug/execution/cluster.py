@@ -18,12 +18,14 @@ from distributed.protocol import pickle
 
 from daskaug.errors import DaskaugError, LostClusterError
 from daskaug.execution import agreement, graph
-from daskaug.execution.bodies import as_loaded, call, call_on_parts
+from daskaug.execution.bodies import as_loaded
 from daskaug.execution.executor import Pending, Task
 from daskaug.execution.limits import tightest
 from daskaug.execution.losses import Work
+from daskaug.execution.on_worker import call_on_parts_there, call_there
 from daskaug.sources.base import BlockReader
 from daskaug.sources.shared_blocks import SharedBlock
+from daskaug.stopping import uninterrupted
 
 LARGE = 2**20
 """Bytes above which something goes to the workers by itself and not inside each task's message to the scheduler."""
@@ -136,6 +138,10 @@ class ClientPending:
         while True:
             try:
                 made = _result_of(self._future, self._work)
+            except KeyboardInterrupt:
+                # Not left to garbage collection: a notebook keeps the last traceback, and what its frames hold.
+                self.cancel()
+                raise
             except LostClusterError:
                 if self._begin is None or self._repeats == 0 or self.is_lost:
                     raise
@@ -151,7 +157,10 @@ class ClientPending:
         self._future.add_done_callback(lambda _: function())
 
     def cancel(self) -> bool:
-        """Let go of it. The scheduler drops a task that nobody holds; unlike cancelling, that needs no answer."""
+        """Let go of it. The scheduler drops a task that nobody holds; unlike cancelling, that needs no answer.
+
+        A worker that is about it learns of that, and the task breaks off at its next step.
+        """
         if not self.is_lost:
             self._future.release()
         return True
@@ -307,12 +316,12 @@ class ClientExecutor:
             shared = self._function(function)
             if parts is not None:
                 blocks = [self._part(part) for part in parts]
-                return self._client.submit(call_on_parts, shared, reader.assembly(), blocks, args, **options)
+                return self._client.submit(call_on_parts_there, shared, reader.assembly(), blocks, args, **options)
             carried: Any = reader
             if is_sent:
                 with contextlib.suppress(CommClosedError):  # a worker has just died: then by way of the scheduler
                     carried = self._client.scatter(reader, hash=False)
-            return self._client.submit(call, shared, carried, args, **options)
+            return self._client.submit(call_there, shared, carried, args, **options)
 
         with _asking(self._client):
             return ClientPending(self._client, begin(), Work(reader, name), begin if is_sent else None)
@@ -328,7 +337,7 @@ class ClientExecutor:
             keys = [f"{name}-{uuid.uuid4().hex}" for _ in group]
             with _asking(self._client):
                 shared = [self._function(function)] * len(group)
-                futures = self._client.map(call, shared, readers, args, key=keys, pure=False)
+                futures = self._client.map(call_there, shared, readers, args, key=keys, pure=False)
             made += [
                 ClientPending(self._client, future, Work(reader, name))
                 for future, reader in zip(futures, readers, strict=True)
@@ -351,20 +360,33 @@ class ClientExecutor:
 
     def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """See :meth:`daskaug.execution.Executor.run_graph`."""
-        futures = self._client.compute(graph.values(self._function(function), tasks, name))
-        while futures:
-            yield _result_of(futures.pop(0), Work(tasks[-1 - len(futures)][0], name))
+        futures = self._client.compute(graph.values(self._function(function), tasks, name, call_on_parts_there))
+        works = [Work(reader, name) for reader, _ in tasks]
+        pending = [ClientPending(self._client, *each) for each in zip(futures, works, strict=True)]
+        try:
+            for each in pending:
+                yield each.take()
+        finally:
+            with uninterrupted():
+                for each in pending:
+                    each.cancel()
 
     def _is_usable(self, future: Any) -> bool:
         return future.client is self._client and future.status not in ("cancelled", "lost", "error")
 
     def _begin_reading(self, reader: BlockReader, key: str) -> Any:
-        return self._client.submit(call, as_loaded, reader, (), key=key)
+        return self._client.submit(call_there, as_loaded, reader, (), key=key)
 
     def prepare(self, parts: list[Any]) -> None:
         """See :meth:`daskaug.execution.Executor.prepare`."""
         for part in parts:
             self._part(part)
+
+    def give_up_parts(self) -> None:
+        """See :meth:`daskaug.execution.Executor.give_up_parts`."""
+        held = self._shared.parts
+        for key in [key for key, future in held.items() if future.status == "pending"]:
+            held.pop(key).release()
 
     def _function(self, function: Callable[..., Any]) -> Any:
         """The function itself, or a copy on every worker where it carries much (a whitening matrix, say)."""

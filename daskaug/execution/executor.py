@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import collections
 import contextlib
+import functools
 import itertools
 import math
 import os
@@ -14,9 +15,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from daskaug.execution.bodies import call
+from daskaug.execution.bodies import call, call_on_parts
 from daskaug.execution.limits import memory_of_machine
 from daskaug.sources.base import BlockReader
+from daskaug.stopping import GivenUp, uninterrupted
 
 Task = tuple[BlockReader, tuple[Any, ...]]
 """What loads the block of a task, and its further arguments."""
@@ -42,7 +44,7 @@ class Pending(Protocol):
         """Whether it can never be had, because what computes it has been shut down."""
 
     def result(self) -> Any:
-        """Wait for it; raises what the task raised.
+        """Wait for it; raises what the task raised. Whoever is interrupted while waiting gives it up.
 
         Raises
         ------
@@ -57,7 +59,7 @@ class Pending(Protocol):
         """Call a function that is quick, on some thread, once there is a result or an error."""
 
     def cancel(self) -> bool:
-        """Give it up, if it has not begun; whether that was so."""
+        """Give it up. Whether nothing runs here any more; a task that has begun breaks off at its next step."""
 
 
 class Executor(Protocol):
@@ -120,6 +122,9 @@ class Executor(Protocol):
     def prepare(self, parts: list[Any]) -> None:
         """Begin computing what readers name in :meth:`~BlockReader.parts`, for tasks that will be submitted."""
 
+    def give_up_parts(self) -> None:
+        """Give up what :meth:`prepare` began, as far as it is not there and no task needs it."""
+
     def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """The results of tasks whose readers have :meth:`~BlockReader.parts`, in order, computed as one graph."""
 
@@ -129,23 +134,28 @@ class ThreadPending:
 
     is_lost = False
 
-    def __init__(self, future: Future[Any]) -> None:
-        self._future = future
+    def __init__(self, future: Future[Any], stop: threading.Event) -> None:
+        self._future, self._stop = future, stop
 
     def result(self) -> Any:
         """Wait for it; raises what the task raised."""
-        return self._future.result()
+        try:
+            return self._future.result()
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
 
     def take(self) -> Any:
         """See :meth:`Pending.take`."""
-        return self._future.result()
+        return self.result()
 
     def when_done(self, function: Callable[[], None]) -> None:
         """See :meth:`Pending.when_done`."""
         self._future.add_done_callback(lambda _: function())
 
     def cancel(self) -> bool:
-        """Give it up, if it has not begun; whether that was so."""
+        """See :meth:`Pending.cancel`."""
+        self._stop.set()
         return self._future.cancel()
 
 
@@ -191,7 +201,8 @@ class ThreadsExecutor:
         self, function: Callable[..., Any], reader: BlockReader, args: tuple[Any, ...], name: str
     ) -> ThreadPending:
         """See :meth:`Executor.submit`."""
-        return ThreadPending(self._pool.submit(call, function, reader, args))
+        stop = threading.Event()
+        return ThreadPending(self._pool.submit(call, function, reader, args, stop.is_set), stop)
 
     def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> list[ThreadPending]:
         """See :meth:`Executor.submit_all`."""
@@ -204,11 +215,19 @@ class ThreadsExecutor:
     def prepare(self, parts: list[Any]) -> None:
         """See :meth:`Executor.prepare`; tasks of threads load their blocks themselves."""
 
+    def give_up_parts(self) -> None:
+        """See :meth:`Executor.give_up_parts`."""
+
     def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """See :meth:`Executor.run_graph`."""
         from daskaug.execution import graph
 
-        return graph.run_on_threads(graph.values(function, tasks, name), self.parallelism)
+        stop = threading.Event()
+        body = functools.partial(call_on_parts, is_given_up=stop.is_set)
+        try:
+            yield from graph.run_on_threads(graph.values(function, tasks, name, body), self.parallelism)
+        finally:
+            stop.set()
 
 
 _threads: ThreadsExecutor | None = None
@@ -266,6 +285,7 @@ def run_ordered(
     settles : bool
         After an error, or where the consumer breaks off, wait for the tasks that run on threads of this process: then
         nothing of theirs is changed any more. Not for a generator that may be dropped unclosed, in one of them perhaps.
+        A second interrupt ends the waiting.
     """
     tasks = iter(tasks)
     first = next(tasks, None)
@@ -290,11 +310,14 @@ def run_ordered(
             # Heavy results come one by one; of others so few together that nobody runs out of tasks meanwhile.
             most = 1 if isinstance(window, int) else max(1, places // SHARE_FETCHED)
             for _ in range(executor.fetch(list(itertools.islice(pending, most)))):
-                yield pending.popleft().result()
+                result = pending[0].result()
+                pending.popleft()  # not before: whoever is interrupted while waiting for it gives it up
+                yield result
     finally:
-        under_way = [left for left in pending if not left.cancel()]
+        with uninterrupted():
+            under_way = [left for left in pending if not left.cancel()]
         for left in under_way if settles else ():
-            with contextlib.suppress(Exception):  # the first error is the one to be told
+            with contextlib.suppress(Exception, GivenUp):  # the first error is the one to be told
                 left.result()
 
 

@@ -9,16 +9,28 @@ from typing import Any
 import dask.base
 from dask.delayed import delayed
 
-from daskaug.execution.bodies import call_on_parts
 from daskaug.sources.base import BlockReader
 
 
-def values(function: Callable[..., Any], tasks: list[tuple[BlockReader, tuple[Any, ...]]], name: str) -> list[Any]:
-    """The results of tasks as values that dask can compute."""
-    body = delayed(call_on_parts, pure=False)
+def values(
+    function: Callable[..., Any],
+    tasks: list[tuple[BlockReader, tuple[Any, ...]]],
+    name: str,
+    body: Callable[..., Any],
+) -> list[Any]:
+    """The results of tasks as values that dask can compute.
+
+    Parameters
+    ----------
+    function, tasks, name
+        As of :meth:`daskaug.execution.Executor.run_graph`.
+    body : callable
+        Of the tasks: :func:`daskaug.execution.bodies.call_on_parts`, or one like it.
+    """
+    run = delayed(body, pure=False)
     shared = delayed(function, name=f"{name}-function-{uuid.uuid4().hex}", traverse=False)
     return [
-        body(shared, reader.assembly(), reader.parts(), args, dask_key_name=f"{name}-{uuid.uuid4().hex}")
+        run(shared, reader.assembly(), reader.parts(), args, dask_key_name=f"{name}-{uuid.uuid4().hex}")
         for reader, args in tasks
     ]
 

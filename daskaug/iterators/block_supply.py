@@ -147,7 +147,8 @@ class CachedSupply(Supply):
 class SharedSupply(Supply):
     """Blocks that a cluster's workers read once and hand to each other, or that a graph computes there."""
 
-    def __init__(self, source: Source, needs: BlockNeeds) -> None:
+    def __init__(self, source: Source, needs: BlockNeeds, executor: Executor) -> None:
+        self._executor = executor
         self._shared: Source | SharedBlocks = source
         if not is_graph(source):
             self._shared = SharedBlocks(source, needs.layout, needs.nbytes)
@@ -165,6 +166,8 @@ class SharedSupply(Supply):
         """See :meth:`Supply.stop`."""
         if isinstance(self._shared, SharedBlocks):
             self._shared.stop()
+        else:
+            self._executor.give_up_parts()
 
 
 def is_graph(source: Source) -> bool:
@@ -195,7 +198,7 @@ def supply_of(
     if executor.is_remote:
         largest = int((needs.layout.stops - needs.layout.starts).max(initial=0)) * source.row_nbytes
         refuse_blocks(largest, executor.memory_limit, source.locator)
-        return SharedSupply(source, needs)
+        return SharedSupply(source, needs, executor)
     return CachedSupply(source, shuffle, needs, needs.kept_nbytes(max_nbytes), meter)
 
 

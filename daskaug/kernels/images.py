@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from daskaug import stopping
 from daskaug.errors import ConfigError
 from daskaug.kernels.compile import compiled
 from daskaug.kernels.memory import flat, strides_fit
@@ -320,6 +321,7 @@ def affine_spline(
         raise ValueError(f"out must have shape {(len(index), *image_block.shape[1:])}, not {out.shape}")
     options: dict[str, Any] = {"order": order, "mode": fill_mode, "cval": cval}
     for target, i, matrix in zip(out, index, _checked_matrices(matrices, len(index), *out.shape[1:3]), strict=True):
+        stopping.check()
         if np.array_equal(matrix, _IDENTITY):
             target[...] = image_block[i]
             continue

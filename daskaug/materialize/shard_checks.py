@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from daskaug import stopping
 from daskaug.kernels.content import row_hashes
 from daskaug.materialize.findings import LISTED, Finding
 from daskaug.materialize.layout import SOURCE_HASH
@@ -137,6 +138,7 @@ class CheckShard:
     ) -> bytes | None:
         content: dict[str, NDArray[Any]] = {}
         for name in self.names:
+            stopping.check()
             try:
                 array = group[name]
                 assert isinstance(array, zarr.Array)

@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from daskaug import stopping
 from daskaug.errors import StoreError
 from daskaug.kernels.content import row_hashes
 from daskaug.materialize.layout import ARRAYS, DIGEST, DRAW_EPOCH, MANIFEST, NBYTES, SOURCE_HASH, contract_digest
@@ -82,6 +83,7 @@ class WriteShard:
         keys = {name: object_key(array, number) for name, array in arrays.items()}
         store_of(group).replaced |= set(keys.values())
         for name, values in content.items():
+            stopping.check()  # what is written so far has no commit record, and is written over by the next run
             arrays[name][start : start + len(values)] = values
         digest = np.frombuffer(content_digest(content), np.uint8)
         for name, spare in self._spare.items():
@@ -150,6 +152,7 @@ class WriteShard:
         for epoch in np.unique(epochs):
             chosen = np.flatnonzero(epochs == epoch)
             for start in range(0, len(chosen), step):
+                stopping.check()
                 piece = chosen[start : start + step]
                 if pick is None:  # one epoch, and all of its rows: nothing has to be gathered
                     part: Any = slice(int(piece[0]), int(piece[-1]) + 1)

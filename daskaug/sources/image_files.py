@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
+from daskaug import stopping
 from daskaug.errors import ConfigError, SourceError
 from daskaug.pictures import COLOR_MODES, INTERPOLATIONS, load_mask, load_picture, to_array
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
@@ -179,6 +180,7 @@ class ImageFiles(Source):
         """See :meth:`Source.take`; reads each file by itself."""
         out = np.zeros((len(rows), *self.shape[1:]), self.dtype)
         for image, row in zip(out, rows, strict=True):
+            stopping.check()
             if self.is_replaced is not None and self.is_replaced[row]:
                 continue
             try:
@@ -195,6 +197,7 @@ class ImageFiles(Source):
         """Decode files, and list those that cannot be."""
         found = []
         for row in range(start, stop):
+            stopping.check()
             try:
                 self._decode(row)
             except Unreadable as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskaug import seeding
+from daskaug import seeding, stopping
 from daskaug.config import Config
 from daskaug.errors import ConfigError, NotFittedError
 from daskaug.kernels import images as kernels
@@ -183,6 +183,7 @@ class BlockTransform:
         """block : (b, ...) float32 or float64 in the data format, changed in place where that is possible."""
         if self.config.preprocessing_function is not None:
             for i in range(len(block)):
+                stopping.check()
                 block[i] = self._preprocess(block[i], int(ids[i]), epoch)
         return self.normalize(block)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from daskaug import stopping
 from daskaug.config import Config
 from daskaug.errors import ConfigError
 from daskaug.pictures import brighten
@@ -155,6 +156,7 @@ def standardize_block(
         if draws.channel_shift_intensity is not None:
             moved |= ~np.isnan(draws.channel_shift_intensity)
     for i, image in enumerate(block):
+        stopping.check()
         back: list[slice] = [slice(None)] * 3
         if draws is not None and (draws.brightness is None or np.isnan(draws.brightness[i])):
             if draws.flip_horizontal[i]:

@@ -1,15 +1,19 @@
-"""Ctrl-C ends ``daskaug materialize`` in good order, on threads and on a cluster."""
+"""Ctrl-C ends every long call in good order, on threads and on a cluster, and the work with it."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import zarr
 from distributed import Client
@@ -18,9 +22,11 @@ from typer.testing import CliRunner
 from daskaug import ImageDataGenerator
 from daskaug.cli import app
 from daskaug.execution import threads_executor
+from daskaug.materialize import verify
 from daskaug.sources import BlockReader
 from tests import clusters, pictures
 from tests.faults.runs import WAIT_SECONDS, committed, make, refused
+from tests.faults.slow import Slow
 
 pytestmark = pytest.mark.faults
 
@@ -155,3 +161,129 @@ async def forgets_all(dask_scheduler) -> bool:
             return True
         await asyncio.sleep(0.05)
     return False
+
+
+# --- from Python -------------------------------------------------------------------------------------------------
+
+STOP_SECONDS = 10
+"""What is promised is 2; this is for a machine that does much else."""
+
+
+async def comes_to_rest(dask_scheduler) -> bool:
+    """Whether nobody works on anything, after a while at most. What is ready may be kept, until an iterator ends."""
+    import asyncio
+
+    for _ in range(WAIT_SECONDS * 20):
+        states = {task.state for task in dask_scheduler.tasks.values()}
+        if not states & {"waiting", "queued", "no-worker", "processing"}:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+IMAGES = 2000
+"""Which take a hundred seconds, on one processor."""
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.resize(pictures.tiles(16, 200), (IMAGES, 16, 16, 3))
+
+
+@pytest.fixture(scope="module", params=["threads", "cluster"])
+def executor(request) -> Iterator[Client | None]:
+    if request.param == "threads":
+        yield None
+        return
+    with clusters.two_workers() as cluster, Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture
+def slow(tmp_path) -> Slow:
+    (tmp_path / "traces").mkdir()
+    return Slow(tmp_path / "traces")
+
+
+@pytest.fixture
+def x(images, tmp_path) -> Path:
+    """In many small chunks, all of which would fit in one task."""
+    zarr.create_array(tmp_path / "x.zarr", data=images, chunks=(20, 16, 16, 3))
+    return tmp_path / "x.zarr"
+
+
+def interrupt(slow: Slow, call: Callable[[], Any], capsys: Any, client: Client | None, times: int = 1) -> None:
+    """Interrupt a call when it is at work, and see that the work ends at once."""
+    sent: list[float] = []
+
+    def send() -> None:
+        slow.until_at_work(6)
+        sent.append(time.time())
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=send)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        sender.start()
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    finally:
+        sender.join()
+        signal.signal(signal.SIGINT, before)
+    came_back, quiet = time.time() - sent[0], slow.until_quiet() - sent[0]
+    forgot = ""
+    if client is not None:
+        assert client.run_on_scheduler(comes_to_rest)
+        assert len(client.nthreads()) == 2
+        forgot = ", the workers are alive"
+    with capsys.disabled():
+        print(f"\n    interrupted: back after {came_back:.2f} s, work ended after {max(quiet, 0):.2f} s{forgot}")
+    assert max(came_back, quiet) < STOP_SECONDS
+    assert len(slow.traces()) < IMAGES  # it was stopped: it did not finish
+    slow.be_quick()
+
+
+def test_fit(executor, slow, x, images, capsys):
+    made = ImageDataGenerator(featurewise_center=True, preprocessing_function=slow)
+    interrupt(slow, lambda: made.fit(x), capsys, executor)
+    assert made.mean is None
+    assert made.fit(x).mean.reshape(-1) == pytest.approx(images.mean(axis=(0, 1, 2)), rel=1e-6)
+
+
+def test_materialize(executor, slow, x, tmp_path, capsys):
+    made = ImageDataGenerator(rotation_range=20, preprocessing_function=slow, dtype="float32")
+    store, options = tmp_path / "m.zarr", {"shard_rows": 1000, "standardize": True}
+    interrupt(slow, lambda: made.materialize(x, store, **options), capsys, executor)
+    refused(store)
+    report = made.materialize(x, store, **options)
+    assert report.store_hash == made.materialize(x, tmp_path / "undisturbed.zarr", **options).store_hash
+    assert not list(store.rglob("*.partial"))
+
+
+def test_verify(executor, slow, x, tmp_path, capsys):
+    made = ImageDataGenerator(rotation_range=20, preprocessing_function=slow, dtype="float32")
+    slow.be_quick()
+    made.materialize(x, tmp_path / "m.zarr", shard_rows=1000, standardize=True)
+    slow.be_slow()
+
+    def verified() -> Any:
+        return verify(tmp_path / "m.zarr", full=True, source=x, preprocessing_function=slow)
+
+    interrupt(slow, verified, capsys, executor)
+    found = verified()
+    assert found.ok, str(found)
+    assert found.samples == IMAGES
+
+
+@pytest.mark.parametrize("kind", ["zarr", "dask"])
+def test_next(executor, slow, x, capsys, kind):
+    import dask.array
+
+    made = ImageDataGenerator(rotation_range=20, preprocessing_function=slow)
+    source = x if kind == "zarr" else dask.array.from_zarr(zarr.open_array(x)) + np.uint8(0)
+    batches = made.flow(source, batch_size=1000, seed=3)
+    interrupt(slow, lambda: next(batches), capsys, executor)
+    assert batches.total_batches_seen == 0
+    np.testing.assert_array_equal(next(batches), next(made.flow(source, batch_size=1000, seed=3)))
+    batches.close()
