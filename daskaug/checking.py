@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from daskaug.execution import current_executor, run_ordered
 from daskaug.ingest import ANY_ENDING, BESIDE, ENDINGS, FolderOfImages, Reading, read_table
 from daskaug.iterators import check_files, list_files
 from daskaug.materialize import find_faults, inspect_store, is_store
+from daskaug.progress import Progress, showing
 from daskaug.sources import BlockReader, Decoding, ImageFiles, open_images
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass
@@ -36,7 +35,7 @@ class Findings:
     faults: list[str] = dataclasses.field(default_factory=list)
 
 
-def check(target: str, reading: Reading, progress: Progress | None = None) -> Findings:
+def check(target: str, reading: Reading, progress: Progress = None) -> Findings:
     """Check a folder, a CSV table or a Zarr store.
 
     Parameters
@@ -45,8 +44,8 @@ def check(target: str, reading: Reading, progress: Progress | None = None) -> Fi
         Path; for a store also a URL.
     reading : Reading
         For files. Without a target size they may have any.
-    progress : callable, optional
-        Called as ``progress(files or rows done, in all)``.
+    progress : bool or callable, optional
+        True: show it; a function is called as ``progress(files or images done, in all)``.
 
     Raises
     ------
@@ -63,7 +62,7 @@ def check(target: str, reading: Reading, progress: Progress | None = None) -> Fi
     raise SourceError(f"There is no folder, table or store at {target!r}.")
 
 
-def _check_folder(folder: Path, reading: Reading, progress: Progress | None) -> Findings:
+def _check_folder(folder: Path, reading: Reading, progress: Progress) -> Findings:
     """Every image file that ``ingest`` would take, and what it would leave out."""
     found = FolderOfImages.look(folder)
     names = found.files(folder, ENDINGS)
@@ -82,7 +81,7 @@ def _check_folder(folder: Path, reading: Reading, progress: Progress | None) -> 
     return findings
 
 
-def _check_table(path: Path, reading: Reading, progress: Progress | None) -> Findings:
+def _check_table(path: Path, reading: Reading, progress: Progress) -> Findings:
     """Every file that the table names."""
     dataframe = read_table(path, reading.x_col)
     directory = path.parent if reading.directory is None else reading.directory
@@ -107,7 +106,7 @@ def _decode_all(
     rows: Any,
     reading: Reading,
     findings: Findings,
-    progress: Progress | None,
+    progress: Progress,
 ) -> None:
     # Without a size to come to, every size is fine: all are brought to one pixel.
     decoding = Decoding(
@@ -117,7 +116,7 @@ def _decode_all(
     findings.faults += [str(bad) for bad in check_files(files, progress)]
 
 
-def _check_store(target: str, progress: Progress | None) -> Findings:
+def _check_store(target: str, progress: Progress) -> Findings:
     findings = Findings(faults=find_faults(target))
     arrays = inspect_store(target)
     for array in arrays:
@@ -136,7 +135,7 @@ def _check_store(target: str, progress: Progress | None) -> Findings:
     return findings
 
 
-def _read_all(address: str, progress: Progress | None) -> list[str]:
+def _read_all(address: str, progress: Progress) -> list[str]:
     """Blocks of images that are there and cannot be decoded."""
     images = open_images(address)
     plan = images.plan(0, images.shape[0])
@@ -144,13 +143,13 @@ def _read_all(address: str, progress: Progress | None) -> list[str]:
         (_Attempt(images.reader(block.start, block.stop)), ()) for block in plan
     )
     faults = []
-    for block, error in zip(
-        plan, run_ordered(current_executor(), _as_loaded, tasks, name="daskaug-check"), strict=True
-    ):
-        if error is not None:
-            faults.append(f"{address}: rows {block.start} to {block.stop} cannot be read: {error}")
-        if progress is not None:
-            progress(block.stop, images.shape[0])
+    found = run_ordered(current_executor(), _as_loaded, tasks, name="daskaug-check")
+    with showing(progress, f"check {address}", total=images.shape[0], row_nbytes=images.row_nbytes) as shown:
+        for block, error in zip(plan, found, strict=True):
+            if error is not None:
+                faults.append(f"{address}: rows {block.start} to {block.stop} cannot be read: {error}")
+            if shown is not None:
+                shown(block.stop, images.shape[0])
     return faults
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from daskaug.config import FILL_MODES
@@ -28,6 +25,7 @@ from daskaug.generator import ImageDataGenerator
 from daskaug.kernels import images as kernels
 from daskaug.materialize import open_materialized
 from daskaug.pictures.sheet import Band, draw_sheet
+from daskaug.progress import showing
 
 TILE = 96
 """Pixels of a side of the photographs' tiles."""
@@ -72,19 +70,13 @@ def run(out: Path, seed: int) -> None:
     )
     store = out / "augmented.zarr"
     shutil.rmtree(store, ignore_errors=True)
-    with _progress(console) as progress:
-        rows += [_fit("digits: mean + ZCA", whitener, out / "digits.zarr/images", len(digits), progress)]
-        rows += [_fit("photographs: mean + std", datagen, out / "tiles.zarr/images", len(tiles), progress)]
-        rows += [_stream("digits", whitener, out / "digits.zarr", seed, progress)]
-        rows += [_stream("photographs", datagen, out / "tiles.zarr", seed, progress)]
-        bar = progress.add_task("materialise photographs", total=len(tiles) * COPIES)
+    rows += [_fit("digits: mean + ZCA", whitener, out / "digits.zarr/images", len(digits))]
+    rows += [_fit("photographs: mean + std", datagen, out / "tiles.zarr/images", len(tiles))]
+    rows += [_stream("digits", whitener, out / "digits.zarr", seed)]
+    rows += [_stream("photographs", datagen, out / "tiles.zarr", seed)]
+    with showing(True, "materialise photographs") as shown:
         report = datagen.materialize(
-            out / "tiles.zarr/images",
-            store,
-            y=tile_labels,
-            epochs=COPIES,
-            seed=seed,
-            progress=lambda done, total: progress.update(bar, completed=done),
+            out / "tiles.zarr/images", store, y=tile_labels, epochs=COPIES, seed=seed, progress=shown
         )
     rows += [
         Step(f"materialise {COPIES} augmented copies", report.rows, report.nbytes, report.seconds),
@@ -139,32 +131,26 @@ def _write_store(
     return len(images), images.nbytes, time.perf_counter() - began
 
 
-def _fit(name: str, generator: ImageDataGenerator, images: Path, n: int, progress: Progress) -> Step:
+def _fit(name: str, generator: ImageDataGenerator, images: Path, n: int) -> Step:
     began = time.perf_counter()
-    bar = progress.add_task(f"fit {name}", total=n)
-    generator.fit(images, progress=lambda done, total: progress.update(bar, completed=done))
+    with showing(True, f"fit {name}") as shown:
+        generator.fit(images, progress=shown)
     assert generator.statistics is not None
     nbytes = n * int(np.prod(generator.statistics.image_shape))
     return Step(f"fit {name}", n, nbytes, time.perf_counter() - began)
 
 
-def _stream(name: str, generator: ImageDataGenerator, store: Path, seed: int, progress: Progress) -> Step:
-    began = time.perf_counter()
+def _stream(name: str, generator: ImageDataGenerator, store: Path, seed: int) -> Step:
+    began, step = time.perf_counter(), f"stream {name}, two epochs"
     batches = generator.flow(store / "images", store / "labels", batch_size=32, seed=seed)
-    bar = progress.add_task(f"stream {name}, two epochs", total=2 * batches.n)
     images = nbytes = 0
-    for epoch in batches.epochs(2):
-        for x, _ in epoch:
-            images, nbytes = images + len(x), nbytes + x.nbytes
-            progress.update(bar, completed=images)
-    return Step(f"stream {name}, two epochs", images, nbytes, time.perf_counter() - began)
-
-
-@contextlib.contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        yield progress
+    with showing(True, step) as shown:
+        assert shown is not None
+        for epoch in batches.epochs(2):
+            for x, _ in epoch:
+                images, nbytes = images + len(x), nbytes + x.nbytes
+                shown(images, 2 * batches.n)
+    return Step(step, images, nbytes, time.perf_counter() - began)
 
 
 def _table(rows: list[Step]) -> Table:

@@ -22,6 +22,7 @@ from daskaug.execution.reducing import Running, Task
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
 from daskaug.planning.memory import DEFAULT_BUDGET, INTERPRETER_NBYTES, PassMemory, target_for
 from daskaug.planning.order import order_of_blocks
+from daskaug.progress import Progress, check_progress
 from daskaug.sources.base import Source
 from daskaug.statistics import StatisticsRecipe, checkpoint
 from daskaug.statistics.whitening import WhiteningPlan
@@ -68,11 +69,12 @@ class FitOptions:
     histogram: bool = False
     keep_gram: bool = False
     memory_budget: int | None = None
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress = None
     monitor: Callable[[Running], None] | None = None
 
     def __post_init__(self) -> None:
         """Check the options by themselves."""
+        check_progress(self.progress)
         if self.nan_policy not in ("raise", "omit"):
             raise ConfigError(f'`nan_policy` must be "raise" or "omit". Received: nan_policy={self.nan_policy!r}.')
         if self.tolerance is not None and not _is_share(self.tolerance):

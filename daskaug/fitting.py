@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from daskaug.config import Config
 from daskaug.execution import Executor, check_workers, current_executor, run_ordered
 from daskaug.execution.executor import usual_window
 from daskaug.execution.limits import budget_within
-from daskaug.execution.reducing import Pass, Task, reduce_blocks
+from daskaug.execution.reducing import Pass, Running, Task, reduce_blocks
 from daskaug.fit_plan import (
     FitOptions,
     FitPlan,
@@ -32,12 +33,14 @@ from daskaug.fit_plan import (
 )
 from daskaug.planning.coverage import Coverage
 from daskaug.planning.memory import PassMemory
+from daskaug.progress import Shown, showing
 from daskaug.sources.base import Source
 from daskaug.statistics import Content, Statistics, StatisticsRecipe, Whitening, checkpoint, whitening_from_svd
 from daskaug.statistics.whitening import check_gram, gram_nbytes
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws
 from daskaug.whitening_fit import Images, WhiteningFit, WhiteningOptions
+from daskaug.whitening_fit.passes import Count
 
 log = logging.getLogger("daskaug")
 
@@ -118,6 +121,8 @@ class _Job:
     options : FitOptions
         Checked.
     executor : Executor
+    shown : Shown or None
+        What is told how far it is.
     """
 
     work: Work
@@ -127,6 +132,7 @@ class _Job:
     augment: bool
     options: FitOptions
     executor: Executor
+    shown: Shown | None = None
 
     @classmethod
     def of(
@@ -195,6 +201,37 @@ class _Job:
         """Images of one pass."""
         return (self.work.rows[1] - self.work.rows[0]) * self.work.rounds
 
+    @property
+    def passes(self) -> int:
+        """How often the images are read."""
+        if self.whitening is not None:
+            return self.whitening.plan.cost.passes
+        return 2 if self.config.zca_whitening else 1
+
+    @property
+    def covered(self) -> int:
+        """Images that a checkpoint knows already."""
+        written = None if self.options.checkpoint is None else checkpoint.peek(Path(self.options.checkpoint))
+        return 0 if written is None else len(Coverage(written["covered"]))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is shown beside its progress."""
+        return {
+            "total": self.samples * self.passes,
+            "row_nbytes": self.work.source.row_nbytes,
+            "before": self.covered,
+            "passes": self.passes,
+            "is_at_most": self.options.tolerance is not None,
+        }
+
+    def telling(self, shown: Shown | None) -> _Job:
+        """The same, which tells its progress, and where that is displayed the mean so far as well."""
+        monitor = self.options.monitor
+        if shown is not None and shown.is_displayed:
+            monitor = functools.partial(_note_mean, shown, monitor)
+        return dataclasses.replace(self, options=dataclasses.replace(self.options, monitor=monitor), shown=shown)
+
     def transform(self, make_transform: TransformFactory, seed: int) -> BlockTransform | None:
         """What is done to the images first; None where rescaling is all."""
         if not _transforms(self.config, self.augment):
@@ -216,16 +253,15 @@ class _Job:
     def reduce(self, transform: BlockTransform | None, seed: int) -> Statistics:
         """The first pass."""
         options, work = self.options, self.work
-        passes = 1 if self.whitening is None else self.whitening.plan.cost.passes
         job = Pass(
             ranges=work.ranges(None if options.tolerance is None else seed),
             blocks=len(work.plan) * work.rounds,
             make_task=self.tasks(transform, seed),
-            samples=self.samples * passes,
+            samples=self.samples * self.passes,
             tolerance=options.tolerance,
             checkpoint=None if options.checkpoint is None else Path(options.checkpoint),
             contract=contract_of(work, self.recipe, transform, options),
-            progress=options.progress,
+            progress=self.shown,
             monitor=options.monitor,
         )
         window = self.window if self.recipe.gram else None
@@ -240,7 +276,7 @@ class _Job:
         """The passes after it, where there are any."""
         if self.whitening is not None:
             whitening = self.whitening.finish(
-                statistics, self.executor, transform, seed=seed_of_sketch, progress=self.options.progress
+                statistics, self.executor, transform, seed=seed_of_sketch, progress=self.shown
             )
         elif self.config.zca_whitening:
             whitening = self._as_keras_does(statistics, transform, seed)
@@ -253,8 +289,12 @@ class _Job:
         """Read everything again, into one matrix."""
         make_task = self.tasks(transform, seed)
         tasks = (make_task(*block) for block in self.work.ranges(None))
-        blocks = run_ordered(self.executor, _Collect(self.config, transform), tasks, name="daskaug-fit")
-        flat = np.concatenate([block.reshape(len(block), -1) for block in blocks])
+        found, count = [], Count(self.shown, self.samples, self.passes)
+        for block in run_ordered(self.executor, _Collect(self.config, transform), tasks, name="daskaug-fit"):
+            found.append(block.reshape(len(block), -1))
+            count.add(len(block))
+        flat = np.concatenate(found)
+        del found
         mean = as_image_shape(statistics.mean, self.config)
         flat -= np.broadcast_to(mean, self.work.source.shape[1:]).reshape(-1)
         return whitening_from_svd(flat, self.config.zca_epsilon)
@@ -309,7 +349,9 @@ def fit_statistics(
         log.info("%s", job.whitening.plan)
     seed_used = seeding.fresh_seed() if seed is None else seeding.check_seed(seed)
     transform = job.transform(make_transform, seed_used)
-    return job.whiten(job.reduce(transform, seed_used), transform, seed_used, seed)
+    with showing(job.options.progress, "fit", **job.about) as shown:
+        job = job.telling(shown)
+        return job.whiten(job.reduce(transform, seed_used), transform, seed_used, seed)
 
 
 def plan_fit(
@@ -334,7 +376,6 @@ def plan_fit(
     executor, options, blocks = job.executor, job.options, job.work.plan
     block = len(blocks[0]) * source.row_nbytes
     growth = growth_of(source, config) if _transforms(config, augment) else 0.0
-    written = None if options.checkpoint is None else checkpoint.peek(Path(options.checkpoint))
     sums = gram_nbytes(int(np.prod(source.shape[1:])), executor.parallelism) if options.keep_gram else 0
     return FitPlan(
         blocks=len(blocks) * job.work.rounds,
@@ -345,10 +386,20 @@ def plan_fit(
         memory_budget=_budget_of(options, executor, job.recipe.gram or job.whitening is not None),
         order="in their order" if options.tolerance is None else "in random order until the interval is narrow enough",
         runs_on=executor.description,
-        covered=0 if written is None else len(Coverage(written["covered"])),
+        covered=job.covered,
         gram_nbytes=0 if job.whitening is not None else sums,
         whitening=None if job.whitening is None else job.whitening.plan,
     )
+
+
+def _note_mean(shown: Shown, monitor: Callable[[Running], None] | None, running: Running) -> None:
+    """Show the mean so far and, where blocks come in random order, how near it is."""
+    near = [""] * len(running.mean)
+    if running.interval is not None:
+        near = [f" ± {half:.2g}" for half in running.interval.mean]
+    shown.note("mean " + " ".join(f"{mean:.5g}{half}" for mean, half in zip(running.mean[:4], near, strict=False)))
+    if monitor is not None:
+        monitor(running)
 
 
 def _budget_of(options: FitOptions, executor: Executor, multiplies: bool) -> int:

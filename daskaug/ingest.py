@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from daskaug.iterators import BatchIterator, DataFrameIterator, DirectoryIterato
 from daskaug.iterators.listing import list_subfolders
 from daskaug.iterators.table import Table
 from daskaug.materialize import Report, annotate, refuse_existing
+from daskaug.progress import Progress, showing
 from daskaug.sources import BadFile
 
 ATTRIBUTE = "daskaug_files"
@@ -200,7 +200,7 @@ def read_table(path: Path, x_col: str) -> Any:
 
 
 def ingest(
-    source: Path, store: str | Path, reading: Reading, progress: Callable[[int, int], None] | None = None
+    source: Path, store: str | Path, reading: Reading, progress: Progress = None
 ) -> tuple[Report, DirectoryIterator | DataFrameIterator]:
     """Decode image files into a sharded Zarr store that ``open_images`` and ``open_materialized`` open.
 
@@ -214,8 +214,8 @@ def ingest(
     store : path or URL
         Must not exist.
     reading : Reading
-    progress : callable, optional
-        Called as ``progress(images done, images in all)`` after each shard.
+    progress : bool or callable, optional
+        True: show it; a function is called as ``progress(images done, images in all)`` after each shard.
 
     Returns
     -------
@@ -232,9 +232,9 @@ def ingest(
     """
     refuse_existing(store, ATTRIBUTE)
     files = reading.open(source)
-    report = ImageDataGenerator(data_format="channels_last", dtype="float32").materialize(
-        files, store, progress=progress
-    )
+    generator = ImageDataGenerator(data_format="channels_last", dtype="float32")
+    with showing(progress, "ingest") as shown:
+        report = generator.materialize(files, store, progress=shown)
     names = {"file_name": files.filenames}
     if class_indices := getattr(files, "class_indices", None):
         names["class_name"] = list(class_indices)

@@ -198,7 +198,7 @@ def test_rows_without_a_file_are_refused_before_anything_is_written(table_with_g
 
 
 def test_interrupted_by_hand(tmp_path, monkeypatch):
-    def interrupt(*arguments):
+    def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("daskaug.ingest.ingest", interrupt)

@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from daskaug import ImageDataGenerator, open_materialized
-from daskaug.cli import app, rates
+from daskaug.cli import app
 from tests import pictures
 from tests.clusters import two_workers
 
@@ -65,7 +65,7 @@ def test_it_writes_what_the_method_writes(source, tmp_path):
     expected = by_hand(tmp_path / "n.zarr", y=Y, epochs=2, seed=5, shard_rows=9, chunk_rows=3)
     assert f"hash   {expected}" in done.stdout
     assert "80 images" in done.stdout
-    assert "80 of 80 images (100%)" in done.stderr  # no terminal: a log
+    assert "materialize: 80 images" in done.stderr  # no terminal: a log
     assert "images/s" in done.stderr
     again = invoke(
         "materialize", source, tmp_path / "m.zarr", *FLAGS, "--y", source / "labels", "--epochs", 2, "--seed", 5,
@@ -149,9 +149,8 @@ from daskaug.materialize import filling
 from daskaug.cli import main
 written = filling.Filling._write
 def interrupted(self, *args):
-    progress, kept = self.progress, []
+    kept = []
     def stop(done, total):
-        progress(done, total)
         if done > total // 2 and not kept:
             kept.append(os.kill(os.getpid(), signal.SIGINT))
     object.__setattr__(self, "progress", stop)
@@ -207,24 +206,6 @@ def test_what_cannot_be_done_is_told_in_one_paragraph(source, tmp_path, monkeypa
 
 def test_what_is_no_source(tmp_path):
     assert "neither a folder nor" in invoke("materialize", tmp_path / "no", tmp_path / "m.zarr", code=1).stderr
-
-
-# --- progress ----------------------------------------------------------------------------------------------------
-
-
-def test_a_log_has_a_line_every_few_seconds(capsys):
-    now = [0.0]
-    progress = rates.lines_of("materialize", rates.Rate(1_000_000, 100, lambda: now[0]), lambda: now[0])
-    for second in range(1, 21):
-        now[0] = second
-        progress(100 + 50 * second, 1100)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [
-        "materialize: 350 of 1,100 images (32%), 50 images/s, 50.0 MB/s, 15 s left",
-        "materialize: 600 of 1,100 images (55%), 50 images/s, 50.0 MB/s, 10 s left",
-        "materialize: 850 of 1,100 images (77%), 50 images/s, 50.0 MB/s, 5 s left",
-        "materialize: 1,100 of 1,100 images (100%), 50 images/s, 50.0 MB/s",
-    ]
 
 
 # --- plan --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.file_options import ColorMode, Directory, Size, Target, XCol, YCol
-from daskaug.cli.running import progress_bar, reported
+from daskaug.cli.running import reported
 
 
 def ingest(
@@ -36,10 +36,10 @@ def ingest(
     from daskaug.ingest import ingest as run
 
     reading = Reading(target_size, color_mode, interpolation, keep_aspect_ratio, on_error, x_col, y_col, directory)
-    with reported("ingest"), cluster(scheduler), progress_bar("decode and write") as update, warnings.catch_warnings():
+    with reported("ingest"), cluster(scheduler), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*cannot be read and are", UserWarning)  # they are listed below
         try:
-            report, files = run(source, store, reading, update)
+            report, files = run(source, store, reading, progress=True)
         except KeyboardInterrupt:
             typer.echo("daskaug ingest: interrupted; run the same command again to finish", err=True)
             raise typer.Exit(130) from None
@@ -70,8 +70,8 @@ def check(
     from daskaug.ingest import Reading
 
     reading = Reading(target_size, color_mode, x_col=x_col, y_col=y_col, directory=directory)
-    with reported("check"), cluster(scheduler), progress_bar("check") as update:
-        findings = run(target, reading, update)
+    with reported("check"), cluster(scheduler):
+        findings = run(target, reading, progress=True)
     for fact in findings.facts:
         typer.echo(fact)
     for fault in findings.faults:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
-from daskaug.cli.running import reported, running_mean
+from daskaug.cli.running import reported
 
 _KeepGram = Annotated[
     bool, typer.Option("--keep-gram", help="Keep what whitening can be computed from when statistics are merged.")
@@ -87,9 +87,8 @@ def fit(
         if plan:
             return
         _check_folder(out)
-        with running_mean() as (monitor, progress):
-            how |= {"seed": seed, "nan_policy": nan_policy, "histogram": histogram, "zca_store": zca_store}
-            generator.fit(store, monitor=monitor, progress=progress, **how)
+        how |= {"seed": seed, "nan_policy": nan_policy, "histogram": histogram, "zca_store": zca_store}
+        generator.fit(store, progress=True, **how)
         generator.save(out)
         statistics = generator.statistics
     assert statistics is not None

@@ -12,7 +12,6 @@ import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.making_options import GENERATOR, MAKING, SOURCE, generator_of, storage_options_of, taking
-from daskaug.cli.rates import rates
 from daskaug.cli.running import reported
 from daskaug.cli.sources import open_source
 
@@ -33,13 +32,8 @@ def materialize(
         if only_plan:
             typer.echo(generator.plan_materialize(x, target, **options))
             return
-        from daskaug.materialize import rows_there
-
-        row_nbytes = _row_nbytes(x, generator, options)
-        before = 0 if options.get("append") else rows_there(target, storage_options=options.get("storage_options"))
         try:
-            with rates("materialize", row_nbytes, before) as progress:
-                report = generator.materialize(x, target, progress=progress, **options)
+            report = generator.materialize(x, target, progress=True, **options)
         except KeyboardInterrupt as interruption:
             notes = " ".join(getattr(interruption, "__notes__", ()))
             typer.echo(f"daskaug materialize: interrupted. {notes} Run the same command again to finish it.", err=True)
@@ -90,16 +84,6 @@ def _prepared(source: str, target: str, given: dict[str, Any]) -> tuple[Any, Any
     if "://" in target and (found := storage_options_of(given)) is not None:
         options["storage_options"] = found
     return generator, x, options
-
-
-def _row_nbytes(x: Any, generator: Any, options: dict[str, Any]) -> int:
-    """Decoded bytes of a stored image."""
-    import numpy as np
-
-    source = getattr(x, "source", x)
-    stored = options.get("dtype") or (generator.dtype if options.get("standardize") else source.dtype)
-    itemsize: int = np.dtype(stored).itemsize
-    return int(np.prod(source.shape[1:])) * itemsize
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.making_options import SOURCE, storage_options_of, taking
-from daskaug.cli.running import progress_bar, reported
+from daskaug.cli.running import reported
 from daskaug.cli.sources import open_source
 
 _Store = Annotated[str, typer.Argument(help="Path or URL of a materialised store.")]
@@ -35,7 +35,7 @@ def verify(
     from daskaug.errors import ConfigError
     from daskaug.materialize import verify as run
 
-    with reported("verify"), cluster(scheduler), progress_bar("verify") as update:
+    with reported("verify"), cluster(scheduler):
         if full and sample is not None:
             raise ConfigError("--full checks everything, and --sample a part. Pass one of them.")
         found = run(
@@ -44,7 +44,7 @@ def verify(
             full=full,
             source=_opened(source, given),
             storage_options=_options_for(store, given),
-            progress=update,
+            progress=True,
         )
     typer.echo(found)
     if not found.ok:

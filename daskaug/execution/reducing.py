@@ -17,6 +17,7 @@ from daskaug.errors import SourceError
 from daskaug.execution.executor import Executor, run_ordered
 from daskaug.execution.executor import Task as Task
 from daskaug.planning.coverage import Coverage
+from daskaug.progress import Told
 from daskaug.statistics import Partial, StatisticsRecipe
 from daskaug.statistics import checkpoint as checkpoints
 from daskaug.statistics.interval import BlockSpread, Interval
@@ -85,7 +86,7 @@ class Pass:
     tolerance: float | None = None
     checkpoint: Path | None = None
     contract: checkpoints.Contract = dataclasses.field(default_factory=dict)
-    progress: Callable[[int, int], None] | None = None
+    progress: Told | None = None
     monitor: Callable[[Running], None] | None = None
 
 

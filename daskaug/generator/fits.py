@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from daskaug import seeding
 from daskaug.errors import ConfigError, SourceError
 from daskaug.generator.flows import Flows
+from daskaug.progress import Progress
 
 if TYPE_CHECKING:
     from daskaug.execution.reducing import Running
@@ -36,7 +37,7 @@ class Fits(Flows):
         tolerance: float | None = None,
         checkpoint: str | Path | None = None,
         memory_budget: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
         monitor: Callable[[Running], None] | None = None,
         keep_gram: bool = False,
         zca_route: str | None = None,
@@ -78,8 +79,9 @@ class Fits(Flows):
         memory_budget : int, optional
             Bytes that the blocks in work may take in each process, 2 GiB by default; with `zca_whitening` or
             `keep_gram`, what these take as well, 8 GB by default.
-        progress : callable, optional
-            Called as ``progress(images done, images in all)`` after each block.
+        progress : bool or callable, optional
+            True: show it on the terminal, in the notebook, or as lines of a log. A function is called as
+            ``progress(images done, images in all)`` after each block.
         monitor : callable, optional
             Called with an object that has `samples`, `of_samples`, `mean`, `std` and `interval` so far, before
             rescaling, after each block.

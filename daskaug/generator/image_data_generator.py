@@ -13,6 +13,7 @@ from daskaug import seeding
 from daskaug.config import DTYPES, Config
 from daskaug.errors import ConfigError
 from daskaug.generator.previews import Previews
+from daskaug.progress import Progress
 from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class ImageDataGenerator(Previews):
         storage_options: dict[str, Any] | None = None,
         append: bool = False,
         recheck: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
     ) -> Report:
         """Write augmented copies of the data set to a Zarr store.
 
@@ -259,8 +260,9 @@ class ImageDataGenerator(Previews):
         recheck : bool
             Read what is there, and redo the shards whose content is not what was written. By default only the sizes of
             their files are compared.
-        progress : callable, optional
-            Called as ``progress(rows done, rows in all)`` after each shard.
+        progress : bool or callable, optional
+            True: show it on the terminal, in the notebook, or as lines of a log. A function is called as
+            ``progress(rows done, rows in all)`` after each shard.
 
         Returns
         -------

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from daskaug.iterators.file_masks import FileMasks, refuse_unfit
 from daskaug.iterators.numpy_array import Generator
 from daskaug.iterators.source import PictureSaver, SourceIterator
 from daskaug.planning.order import Shuffle
+from daskaug.progress import Progress, showing
 from daskaug.sources import BadFile, BlockReader, Decoding, ImageFiles
 from daskaug.sources.image_files import CheckingReader
 from daskaug.transforms.block import BlockTransform
@@ -255,24 +256,25 @@ class FilesIterator(SourceIterator):
         return [os.path.join(self.directory, name) for name in self.filenames]
 
 
-def check_files(files: ImageFiles, progress: Callable[[int, int], None] | None = None) -> Iterator[BadFile]:
+def check_files(files: ImageFiles, progress: Progress = None) -> Iterator[BadFile]:
     """Decode every file, side by side, and yield those that cannot be.
 
     Parameters
     ----------
     files : ImageFiles
-    progress : callable, optional
-        Called as ``progress(files done, files in all)``.
+    progress : bool or callable, optional
+        True: show it; a function is called as ``progress(files done, files in all)``.
     """
     plan = files.plan(0, files.shape[0])
     tasks: Iterator[tuple[BlockReader, tuple[Any, ...]]] = (
         (CheckingReader(files.only(np.arange(block.start, block.stop))), ()) for block in plan
     )
     found = run_ordered(current_executor(), _as_loaded, tasks, name="daskaug-check")
-    for block, bad in zip(plan, found, strict=True):
-        yield from bad
-        if progress is not None:
-            progress(block.stop, files.shape[0])
+    with showing(progress, "check", unit="files", total=files.shape[0]) as shown:
+        for block, bad in zip(plan, found, strict=True):
+            yield from bad
+            if shown is not None:
+                shown(block.stop, files.shape[0])
 
 
 def check_class_mode(class_mode: str | None, allowed: tuple[str | None, ...]) -> None:

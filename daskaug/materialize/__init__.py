@@ -15,7 +15,7 @@ from daskaug.materialize.inspecting import (
 )
 from daskaug.materialize.layout import Cut
 from daskaug.materialize.place import Place, StoreLike
-from daskaug.materialize.planning import MaterializePlan, plan, refuse_misfit, rows_there
+from daskaug.materialize.planning import MaterializePlan, plan, refuse_misfit
 from daskaug.materialize.reading import MaterializedStore, open_materialized
 from daskaug.materialize.replaying import Replay, replay
 from daskaug.materialize.verifying import verify
@@ -46,6 +46,5 @@ __all__ = [
     "refuse_existing",
     "refuse_misfit",
     "replay",
-    "rows_there",
     "verify",
 ]

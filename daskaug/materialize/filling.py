@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from daskaug.materialize.place import Place, without_credentials
 from daskaug.materialize.resuming import UNREADABLE, Found, check_source, look, recheck, remove_leftovers
 from daskaug.materialize.shard_task import array_of, open_to_write
 from daskaug.materialize.writable import Writing
+from daskaug.progress import Progress, showing
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -89,15 +91,15 @@ class Filling:
         None: that of the store, or the default for a new one.
     recheck : bool
         Read what is there, and redo what is not as it was written.
-    progress : callable or None
-        ``progress(rows done, rows in all)``.
+    progress : bool, callable or None
+        True: show it; or ``progress(rows done, rows in all)``.
     """
 
     job: Job
     place: Place
     codec: Any = None
     recheck: bool = False
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress = None
 
     def run(self) -> Report:
         """Write what is not there yet.
@@ -280,8 +282,9 @@ class Filling:
             window=None if self._is_light(executor) else lambda: executor.parallelism + 1,
             settles=True,
         )
-        with contextlib.closing(results):
-            while True:
+        about = {"total": layout.rows, "before": layout.rows - left, "row_nbytes": layout.nbytes // layout.rows}
+        with showing(self.progress, "materialize", **about) as shown, contextlib.closing(results):
+            for count in itertools.count(1):
                 with self._explaining(left):
                     made = next(results, None)
                 if made is None:
@@ -289,9 +292,10 @@ class Filling:
                 number, digests[made[0]] = made
                 start, stop = layout.shard(number)
                 left -= stop - start
-                if self.progress is not None:
+                if shown is not None:
                     with self._explaining(left):
-                        self.progress(layout.rows - left, layout.rows)
+                        shown.note(f"shard {count:,} of {len(missing):,}")
+                        shown(layout.rows - left, layout.rows)
 
     def _is_light(self, executor: Executor) -> bool:
         """Whether shards that wait on a cluster take no memory there: no pixels travel with their tasks."""
@@ -306,8 +310,8 @@ class Filling:
             yield
         except KeyboardInterrupt as interruption:
             interruption.add_note(
-                f"{self.place} can be finished: {layout.rows - rows_left} of {layout.rows} images are there, and the "
-                "same call of materialize() goes on from them."
+                f"{self.place} can be finished: at least {layout.rows - rows_left} of {layout.rows} images are there, "
+                "and the same call of materialize() goes on from them."
             )
             raise
         except NoSpaceError as error:

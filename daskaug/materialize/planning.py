@@ -21,9 +21,8 @@ from daskaug.materialize.appending import new_part
 from daskaug.materialize.calibrating import Calibration, decoded_row_nbytes
 from daskaug.materialize.filling import Filling
 from daskaug.materialize.job import Job
-from daskaug.materialize.layout import ARRAYS, MANIFEST, NBYTES
+from daskaug.materialize.layout import MANIFEST, NBYTES
 from daskaug.materialize.place import Place, StoreLike
-from daskaug.materialize.recomputing import open_parts
 from daskaug.materialize.resuming import look
 from daskaug.materialize.shard_task import WORK_NBYTES
 from daskaug.planning.memory import INTERPRETER_NBYTES
@@ -251,20 +250,6 @@ def refuse_misfit(job: Job, store: StoreLike | Place, *, codec: Any = None, appe
     if planned.may_not_fit:
         planned = plan(job, store, codec=codec, append=append)
     planned.check()
-
-
-def rows_there(store: StoreLike, *, storage_options: dict[str, Any] | None = None) -> int:
-    """Images that a run has written to a store so far; 0 where there is none, or something else."""
-    try:
-        parts = open_parts(store, storage_options)
-    except StoreError:
-        return 0
-    first = parts[0]
-    if not first.has(NBYTES) or not first.manifest.get("laid_out"):
-        return 0
-    names: Any = first.array(NBYTES).attrs[ARRAYS]
-    missing = look(first.group, list(names), first.layout).missing
-    return first.rows - sum(stop - start for start, stop in map(first.layout.shard, missing.tolist()))
 
 
 def shard_memory(job: Job, executor: Executor) -> ShardMemory:

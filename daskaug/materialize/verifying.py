@@ -19,6 +19,7 @@ from daskaug.materialize.layout import DIGEST, NBYTES, SOURCE_HASH, store_digest
 from daskaug.materialize.place import StoreLike
 from daskaug.materialize.recomputing import Part, hash_of, open_parts
 from daskaug.materialize.shard_checks import Attempt, CheckShard, ShardResult
+from daskaug.progress import Progress, check_progress, showing
 from daskaug.seeding import Purpose
 from daskaug.sources import Source, join_readers, open_images
 from daskaug.sources.fingerprint import sample_digest
@@ -27,8 +28,6 @@ from daskaug.transforms.masks import PairTransform
 
 _STREAM_SAMPLE = 4
 """Of Purpose.ORDER: which rows and shards are looked at."""
-
-Progress = Callable[[int, int], None]
 
 
 def verify(
@@ -66,8 +65,9 @@ def verify(
         The generator's, where the store is standardised and it cannot be imported by its name.
     storage_options : dict, optional
         For URLs.
-    progress : callable, optional
-        Called as ``progress(shards done, shards in all)``.
+    progress : bool or callable, optional
+        True: show it on the terminal, in the notebook, or as lines of a log. A function is called as
+        ``progress(shards done, shards in all)``.
 
     Returns
     -------
@@ -84,17 +84,16 @@ def verify(
     """
     if not isinstance(sample, int | np.integer) or isinstance(sample, bool) or sample < 0:
         raise ConfigError(f"`sample` must be an integer, 0 or more. Received: sample={sample!r}.")
+    check_progress(progress)
     parts = open_parts(store, storage_options)
     checks = [
         _Check(part, int(sample), bool(full), storage_options, source, masks, preprocessing_function) for part in parts
     ]
     total = sum(len(check.chosen_shards) for check in checks)
-    done = 0
-    for check in checks:
-        for _ in check.run():
-            done += 1
-            if progress is not None:
-                progress(done, total)
+    with showing(progress, "verify", unit="shards", total=total) as shown:
+        for done, _ in enumerate((step for check in checks for step in check.run()), 1):
+            if shown is not None:
+                shown(done, total)
     findings = [*_compare_parts(parts), *(finding for check in checks for finding in check.findings)]
     return Verification(
         store=parts[0].address,

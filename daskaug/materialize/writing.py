@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from daskaug.errors import StoreError
@@ -12,6 +11,7 @@ from daskaug.materialize.filling import Filling, Report
 from daskaug.materialize.job import Job
 from daskaug.materialize.place import Place, StoreLike
 from daskaug.materialize.planning import refuse_misfit
+from daskaug.progress import Progress, check_progress
 
 __all__ = ["Job", "Report", "materialize"]
 
@@ -24,7 +24,7 @@ def materialize(
     storage_options: dict[str, Any] | None = None,
     recheck: bool = False,
     append: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> Report:
     """Write what is not there yet; see :meth:`daskaug.ImageDataGenerator.materialize`.
 
@@ -39,14 +39,15 @@ def materialize(
         Read every shard that is there, and redo those whose content is not what was written.
     append : bool
         The store was made of the first rows of the source: write the others too.
-    progress : callable, optional
-        ``progress(rows done, rows in all)``.
+    progress : bool or callable, optional
+        True: show it; or ``progress(rows done, rows in all)``.
 
     Raises
     ------
     StoreError
         Where the store holds something else, or cannot be written to.
     """
+    check_progress(progress)
     place = Place.of(store, storage_options)
     executor = current_executor()
     if executor.is_remote and place.is_in_memory:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from daskaug.config import Config
 from daskaug.errors import ConfigError
 from daskaug.execution import Executor
+from daskaug.progress import Told
 from daskaug.statistics import Statistics
 from daskaug.statistics.whitening import Centre, Whitening, WhiteningPlan, gram_nbytes, plan_whitening
 from daskaug.statistics.whitening.plan import STORED_NBYTES
@@ -195,7 +195,7 @@ class WhiteningFit:
         transform: BlockTransform | None,
         *,
         seed: int | None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Told | None = None,
     ) -> Whitening:
         """What is left to do after the first pass.
 
