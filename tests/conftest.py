@@ -40,7 +40,7 @@ _NEEDS = {
     "fashion": ((str(fashion.FOLDER),), ()),
     "hosts": (("ip", "nsenter"), ()),
     "manifests": (("hadolint",), ("check_jsonschema", "dask_kubernetes", "kubernetes_validate")),
-    "notebooks": ((), ("nbclient", "ipykernel")),
+    "notebooks": ((), ("nbclient", "ipykernel", "jupyter_client")),
     "s3": (("weed",), ("obstore", "s3fs")),
     "slurm": (("slurmctld", "slurmd", "munged"), ("dask_jobqueue",)),
     "sshd": (("sshd", "ssh"), ("asyncssh",)),
