@@ -20,7 +20,7 @@ from daskaug.migration import EDITS, KEPT, TOPICS, Row
 
 DOCS = Path(__file__).parent
 JOBS = ("fit", "stream", "materialize")
-MARKED = re.compile(r"(<!-- table: (\w+) -->\n\n).*?(\n<!-- end of table -->)", re.S)
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
 
 
 def arguments() -> dict[str, dict[str, list[str]]]:
@@ -36,7 +36,7 @@ def faults() -> dict[str, dict[str, list[str]]]:
 def built(page: str) -> str:
     """The text of a page with its tables as they should be."""
     made = tables()
-    return MARKED.sub(lambda found: found[1] + made[found[2]] + found[3], page)
+    return MARKED.sub(lambda found: f"{found[1]}\n{made[found[2]]}\n{found[3]}", page)
 
 
 def tables() -> dict[str, str]:

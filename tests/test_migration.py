@@ -223,7 +223,7 @@ def doubled(image):
     return image * 2
 
 
-@pytest.mark.parametrize("before", [{"preprocessing_function": doubled}, {"samplewise_center": True}], ids=str)
+@pytest.mark.parametrize("before", [{"preprocessing_function": doubled}, {"samplewise_center": True}], ids=" ".join)
 def test_fit_sees_training(before):
     options = {"featurewise_center": True, "featurewise_std_normalization": True, **before}
     theirs, ours, replayed = keras_generator(**options), our_generator(**options), keras_style(**options)
