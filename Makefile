@@ -23,7 +23,7 @@ unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Tests with one of these markers run in `make test-all` only.
-MARKERS := browser fashion faults hosts manifests notebooks s3 slurm sshd tensorflow torch
+MARKERS := browser fashion faults hosts long manifests notebooks s3 slurm sshd tensorflow torch
 MARKED := $(subst $() $(), or ,$(MARKERS))
 MARKERS_IN_USE = $(shell grep -rhoE --include='test_*.py' 'mark\.($(subst $() $(),|,$(MARKERS)))\b' tests | sed 's/mark\.//' | sort -u)
 

@@ -78,7 +78,8 @@ class Stored:
         ----------
         array : zarr.Array
         block : (b, h, w, c) array
-            What was read, from row `start` on.
+            What was read, from row `start` on. What is nothing but the fill value is read once more if it is stored: it
+            may have been away for a moment.
         start : int
         locator : str
 
@@ -86,9 +87,12 @@ class Stored:
         ------
         UnreadableError
         """
-        for place in _only_fill(array, block, start):
+        for place, (rows, *across) in _only_fill(array, block, start):
             key = array.metadata.encode_chunk_key(place)
-            if self._was_absent(int(np.ravel_multi_index(place, _grid(array)))) or _is_stored(array, key):
+            if self._was_absent(int(np.ravel_multi_index(place, _grid(array)))):
+                continue
+            if _is_stored(array, key):
+                block[rows, *across] = array[start + rows.start : start + rows.stop, *across]
                 continue
             if self.absent is None and _is_stored(array, _metadata_key(array)):
                 continue  # nobody knows whether it was ever there
@@ -225,8 +229,10 @@ def _fill_value(array: zarr.Array[Any]) -> Any:
     return np.zeros((), array.dtype)[()] if value is None else np.asarray(value, array.dtype)[()]
 
 
-def _only_fill(array: zarr.Array[Any], block: NDArray[Any], start: int) -> Iterator[tuple[int, ...]]:
-    """Places of the chunks, or shards, of which a block has nothing but the fill value.
+def _only_fill(
+    array: zarr.Array[Any], block: NDArray[Any], start: int
+) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Places of the chunks, or shards, of which a block has nothing but the fill value, and where in it they are.
 
     A pixel of each is looked at, and more of it only where that is the fill value.
     """
@@ -238,10 +244,11 @@ def _only_fill(array: zarr.Array[Any], block: NDArray[Any], start: int) -> Itera
     fill = _fill_value(array)
     corners = block[(slice(None), *(slice(None, None, side) for side in sides))][edges[:-1]]
     for number, *place in np.argwhere(_same(corners, fill)).tolist():
-        across = [slice(at * side, (at + 1) * side) for at, side in zip(place, sides, strict=True)]
-        piece = block[(slice(edges[number], edges[number + 1]), *across)]
+        across = (slice(at * side, (at + 1) * side) for at, side in zip(place, sides, strict=True))
+        where = (slice(edges[number], min(edges[number + 1], len(block))), *across)
+        piece = block[where]
         if _same(piece[0], fill).all() and _same(piece, fill).all():
-            yield (first + number, *place)
+            yield (first + number, *place), where
 
 
 def _same(values: NDArray[Any], fill: Any) -> NDArray[np.bool_]:

@@ -11,6 +11,8 @@ from benchmarks import materialize
 from benchmarks.__main__ import main
 from benchmarks.report import lines
 
+pytestmark = pytest.mark.long
+
 NAMES = ["daskaug", "Keras", "SciPy affine_transform", "copy to float32"]
 
 

@@ -92,6 +92,7 @@ def test_real_workers_take_about_as_long_as_on_paper():
     assert row["paper"] > 20 * 0.2
 
 
+@pytest.mark.long
 def test_plans_of_ten_terabytes_are_small():
     for name in ("fit", "materialize", "stream"):
         facts = huge_plans.alone(name, 10**8)

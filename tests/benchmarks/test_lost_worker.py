@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.lost_worker import main
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.faults
 def test_a_small_run(tmp_path, monkeypatch, capsys) -> None:

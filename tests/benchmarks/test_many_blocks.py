@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.many_blocks import run
 
+pytestmark = pytest.mark.long
+
 WINDOW = 40
 """Tasks that two workers with one thread each may have before them, with some that are being forgotten."""
 

@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.overhead import SOURCES, main
 
+pytestmark = pytest.mark.long
+
 SMALL = ["--images", "96", "--rounds", "1"]
 
 

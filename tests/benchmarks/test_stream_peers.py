@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.stream_peers import main
 
+pytestmark = pytest.mark.long
+
 UNITS, BY_IMAGE = "DataLoader, whole units, 2 workers", "DataLoader, image by image, 2 workers"
 
 

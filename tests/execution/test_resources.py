@@ -162,6 +162,7 @@ def test_unequal_workers_make_the_same(store, tmp_path):
         assert results(store, tmp_path / "unequal.zarr") == expected
 
 
+@pytest.mark.long
 def test_a_cluster_that_grows_and_shrinks_in_mid_run_makes_the_same(store, tmp_path):
     expected = results(store, tmp_path / "alone.zarr")
     sizes = itertools.chain((1, 3, 2, 1, 2), itertools.repeat(2))
@@ -181,7 +182,7 @@ def test_a_cluster_that_grows_and_shrinks_in_mid_run_makes_the_same(store, tmp_p
 @pytest.mark.parametrize("is_adaptive", [True, False])
 def test_an_adaptive_cluster_is_shown_enough_work_to_grow(store, tmp_path, is_adaptive):
     """A window as large as the threads that are there would hide from it that there is work for more."""
-    options: dict[str, Any] = {"seed": 4, "chunk_rows": 2, "shard_rows": 2}
+    options: dict[str, Any] = {"seed": 4, "chunk_rows": 4, "shard_rows": 4}
     expected = ImageDataGenerator(rotation_range=20).materialize(store, tmp_path / "alone.zarr", **options)
     known = [0]
 
@@ -193,7 +194,7 @@ def test_an_adaptive_cluster_is_shown_enough_work_to_grow(store, tmp_path, is_ad
             local.adapt(minimum=1, maximum=2, interval="100ms", target_duration="100ms")
         made = ImageDataGenerator(rotation_range=20).materialize(store, tmp_path / "m.zarr", progress=look, **options)
     assert made.store_hash == expected.store_hash
-    assert (max(known) > 48) == is_adaptive  # of 96 shards
+    assert (max(known) > 40) == is_adaptive  # of 48 shards
 
 
 @pytest.mark.faults

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dask
 import distributed
+import pytest
 from typer.testing import CliRunner
 
 from daskaug.cli import app
@@ -43,6 +44,7 @@ def start(cache: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 def test_four_processes_at_once_on_an_empty_cache(tmp_path: Path) -> None:
     together = [start(tmp_path) for _ in range(4)]
     results = {process.communicate()[0] for process in together}

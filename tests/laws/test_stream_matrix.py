@@ -248,6 +248,7 @@ def wrong(found: dict[Cell, tuple[str, str]]) -> list[Cell]:
     return [cell for cell, hashed in found.items() if hashed != (the_pixels(), the_batches(*cell.stream))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "processes", "begin"),
     [(2, False, 0), (1, True, 12), (2, True, 24), (4, True, 36)],

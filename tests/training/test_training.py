@@ -49,6 +49,7 @@ def test_an_epoch_of_training_is_an_epoch_of_the_iterator(backend):
     assert found["epoch"] == found["validation_epoch"] == 8
 
 
+@pytest.mark.long
 @backends
 def test_training_twice_gives_the_same_weights(backend):
     assert trained(backend, 0)["weights"] == trained(backend, 1)["weights"]
