@@ -35,6 +35,7 @@ from daskaug.planning.coverage import Coverage
 from daskaug.planning.memory import PassMemory
 from daskaug.progress import Shown, showing
 from daskaug.sources.base import Source
+from daskaug.stages import offer, stage
 from daskaug.statistics import Content, Statistics, StatisticsRecipe, Whitening, checkpoint, whitening_from_svd
 from daskaug.statistics.whitening import check_gram, gram_nbytes
 from daskaug.transforms.block import BlockTransform
@@ -66,12 +67,16 @@ class _Reduce:
         weights: NDArray[np.float64] | None = None,
     ) -> Any:
         # Each row once, as it is stored; samples of the first epoch are numbered like the rows.
-        content = Content.partial(block, start) if epoch == 0 else None
+        with stage("reduce"):
+            content = Content.partial(block, start) if epoch == 0 else None
         if self.transform is not None:
             if self.transform.config.compat == "keras":
                 block = _rescaled_first(block, self.transform.config)
             block = self.transform(block, ids, epoch, draws=draws)
-        return dataclasses.replace(self.recipe.partial(block, start, weights), content=content)
+        else:
+            offer(block, ids, epoch, self.recipe.data_format)
+        with stage("reduce", len(block), block.nbytes):
+            return dataclasses.replace(self.recipe.partial(block, start, weights), content=content)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -263,6 +268,8 @@ class _Job:
             contract=contract_of(work, self.recipe, transform, options),
             progress=self.shown,
             monitor=options.monitor,
+            name=work.source.locator,
+            passes=self.passes,
         )
         window = self.window if self.recipe.gram else None
         total, interval = reduce_blocks(self.executor, _Reduce(self.recipe, transform), self.recipe, job, window=window)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from daskaug import seeding, stopping
 from daskaug.errors import ConfigError
 from daskaug.seeding import Operation
+from daskaug.stages import offer, stage
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws
 
@@ -61,11 +62,14 @@ class PerImageTransform(BlockTransform):
         draws: Draws | None = None,
     ) -> NDArray[Any]:
         """See :meth:`BlockTransform.__call__`."""
-        images = np.empty(block.shape, self.work_dtype)
-        for i, image in enumerate(block):
-            stopping.check()
-            images[i] = self._one(image, ids[i : i + 1], epoch, draws.row(i) if draws else None)
-        return self._to_output(images)
+        with stage("transform", len(block), block.nbytes):
+            images = np.empty(block.shape, self.work_dtype)
+            for i, image in enumerate(block):
+                stopping.check()
+                images[i] = self._one(image, ids[i : i + 1], epoch, draws.row(i) if draws else None)
+            made = self._to_output(images)
+        offer(made, ids, epoch, self.config.data_format)
+        return made
 
     def draws_of(self, image_shape: tuple[int, ...], ids: NDArray[Any], epoch: int) -> Draws:
         """See :meth:`BlockTransform.draws_of`."""

@@ -20,6 +20,8 @@ from daskaug.kernels.warming import warm
 
 _logger = logging.getLogger(__name__)
 
+preloading.announce_page()
+
 
 def dask_setup(service: Any) -> None:
     """Called by dask before a worker takes its first task, or a scheduler its first worker.

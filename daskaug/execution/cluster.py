@@ -20,9 +20,10 @@ from daskaug.errors import DaskaugError, LostClusterError
 from daskaug.execution import agreement, graph
 from daskaug.execution.bodies import as_loaded
 from daskaug.execution.executor import Pending, Task
+from daskaug.execution.following import Follower
 from daskaug.execution.limits import tightest
 from daskaug.execution.losses import Work
-from daskaug.execution.on_worker import call_on_parts_there, call_there
+from daskaug.execution.watching import Watching
 from daskaug.sources.base import BlockReader
 from daskaug.sources.shared_blocks import SharedBlock
 from daskaug.stopping import uninterrupted
@@ -230,14 +231,22 @@ def _messages(tasks: Sequence[Task]) -> Iterator[list[Task]]:
 class _OnCluster:
     """What a client has put on its workers, to be used by more than one task."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: distributed.Client) -> None:
         self.functions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self.parts: collections.OrderedDict[Any, Any] = collections.OrderedDict()
         self.held = HELD_PARTS
         self.threads: int | None = None
+        self.watching = Watching(client)
 
 
 _on_cluster: weakref.WeakKeyDictionary[distributed.Client, _OnCluster] = weakref.WeakKeyDictionary()
+
+
+def _shared_of(client: distributed.Client) -> _OnCluster:
+    found = _on_cluster.get(client)
+    if found is None:
+        found = _on_cluster.setdefault(client, _OnCluster(client))
+    return found
 
 
 class ClientExecutor:
@@ -247,7 +256,8 @@ class ClientExecutor:
 
     def __init__(self, client: distributed.Client) -> None:
         self._client = client
-        self._shared = _on_cluster.setdefault(client, _OnCluster())
+        self._shared = _shared_of(client)
+        self._watching = self._shared.watching
 
     @property
     def parallelism(self) -> int:
@@ -313,15 +323,16 @@ class ClientExecutor:
 
         def begin() -> Any:
             options = {"key": f"{name}-{uuid.uuid4().hex}", "pure": False}
-            shared = self._function(function)
-            if parts is not None:
-                blocks = [self._part(part) for part in parts]
-                return self._client.submit(call_on_parts_there, shared, reader.assembly(), blocks, args, **options)
-            carried: Any = reader
-            if is_sent:
-                with contextlib.suppress(CommClosedError):  # a worker has just died: then by way of the scheduler
-                    carried = self._client.scatter(reader, hash=False)
-            return self._client.submit(call_there, shared, carried, args, **options)
+            shared, bodies = self._function(function), self._watching.bodies
+            with self._watching.span(name):
+                if parts is not None:
+                    blocks = [self._part(part) for part in parts]
+                    return self._client.submit(bodies.call_on_parts, shared, reader.assembly(), blocks, args, **options)
+                carried: Any = reader
+                if is_sent:
+                    with contextlib.suppress(CommClosedError):  # a worker has just died: then by way of the scheduler
+                        carried = self._client.scatter(reader, hash=False)
+                return self._client.submit(bodies.call, shared, carried, args, **options)
 
         with _asking(self._client):
             return ClientPending(self._client, begin(), Work(reader, name), begin if is_sent else None)
@@ -335,9 +346,9 @@ class ClientExecutor:
                 continue
             readers, args = zip(*group, strict=True)
             keys = [f"{name}-{uuid.uuid4().hex}" for _ in group]
-            with _asking(self._client):
+            with _asking(self._client), self._watching.span(name):
                 shared = [self._function(function)] * len(group)
-                futures = self._client.map(call_there, shared, readers, args, key=keys, pure=False)
+                futures = self._client.map(self._watching.bodies.call, shared, readers, args, key=keys, pure=False)
             made += [
                 ClientPending(self._client, future, Work(reader, name))
                 for future, reader in zip(futures, readers, strict=True)
@@ -360,7 +371,9 @@ class ClientExecutor:
 
     def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """See :meth:`daskaug.execution.Executor.run_graph`."""
-        futures = self._client.compute(graph.values(self._function(function), tasks, name, call_on_parts_there))
+        body = self._watching.bodies.call_on_parts
+        with self._watching.span(name):
+            futures = self._client.compute(graph.values(self._function(function), tasks, name, body))
         works = [Work(reader, name) for reader, _ in tasks]
         pending = [ClientPending(self._client, *each) for each in zip(futures, works, strict=True)]
         try:
@@ -375,18 +388,23 @@ class ClientExecutor:
         return future.client is self._client and future.status not in ("cancelled", "lost", "error")
 
     def _begin_reading(self, reader: BlockReader, key: str) -> Any:
-        return self._client.submit(call_there, as_loaded, reader, (), key=key)
+        return self._client.submit(self._watching.bodies.call, as_loaded, reader, (), key=key)
 
     def prepare(self, parts: list[Any]) -> None:
         """See :meth:`daskaug.execution.Executor.prepare`."""
-        for part in parts:
-            self._part(part)
+        with self._watching.span("daskaug-flow"):
+            for part in parts:
+                self._part(part)
 
     def give_up_parts(self) -> None:
         """See :meth:`daskaug.execution.Executor.give_up_parts`."""
         held = self._shared.parts
         for key in [key for key, future in held.items() if future.status == "pending"]:
             held.pop(key).release()
+
+    def follow(self, kind: str, name: str, total: int) -> Follower:
+        """See :meth:`daskaug.execution.Executor.follow`."""
+        return self._watching.follow(kind, name, total)
 
     def _function(self, function: Callable[..., Any]) -> Any:
         """The function itself, or a copy on every worker where it carries much (a whitening matrix, say)."""

@@ -16,8 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from daskaug.execution.bodies import call, call_on_parts
+from daskaug.execution.following import NOBODY, Follower
 from daskaug.execution.limits import memory_of_machine
 from daskaug.sources.base import BlockReader
+from daskaug.stages import carried
 from daskaug.stopping import GivenUp, uninterrupted
 
 Task = tuple[BlockReader, tuple[Any, ...]]
@@ -125,6 +127,18 @@ class Executor(Protocol):
     def give_up_parts(self) -> None:
         """Give up what :meth:`prepare` began, as far as it is not there and no task needs it."""
 
+    def follow(self, kind: str, name: str, total: int) -> Follower:
+        """Whom to tell how a job comes along.
+
+        Parameters
+        ----------
+        kind : {"fit", "materialize", "flow"}
+        name : str
+            What it is about, without credentials.
+        total : int
+            Images.
+        """
+
     def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """The results of tasks whose readers have :meth:`~BlockReader.parts`, in order, computed as one graph."""
 
@@ -202,7 +216,7 @@ class ThreadsExecutor:
     ) -> ThreadPending:
         """See :meth:`Executor.submit`."""
         stop = threading.Event()
-        return ThreadPending(self._pool.submit(call, function, reader, args, stop.is_set), stop)
+        return ThreadPending(self._pool.submit(carried(call), function, reader, args, stop.is_set), stop)
 
     def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> list[ThreadPending]:
         """See :meth:`Executor.submit_all`."""
@@ -217,6 +231,10 @@ class ThreadsExecutor:
 
     def give_up_parts(self) -> None:
         """See :meth:`Executor.give_up_parts`."""
+
+    def follow(self, kind: str, name: str, total: int) -> Follower:
+        """See :meth:`Executor.follow`; there is no page without a scheduler."""
+        return NOBODY
 
     def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """See :meth:`Executor.run_graph`."""

@@ -1,14 +1,22 @@
-"""Bodies of tasks on a cluster, which break off when nobody wants their result any more."""
+"""Bodies of tasks on a cluster: they break off when nobody wants their result any more, and may be measured."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import distributed
 
 from daskaug.execution.bodies import call, call_on_parts
+from daskaug.execution.metrics import measured
 from daskaug.stopping import GivenUp
+
+
+class Bodies(NamedTuple):
+    """What a cluster's tasks call, with the arguments of the functions in :mod:`daskaug.execution.bodies`."""
+
+    call: Callable[..., Any]
+    call_on_parts: Callable[..., Any]
 
 
 def call_there(function: Callable[..., Any], reader: Any, args: tuple[Any, ...]) -> Any:
@@ -40,3 +48,31 @@ def _whether_dropped() -> Callable[[], bool]:
         return task is None or task.state == "cancelled"
 
     return is_dropped
+
+
+def _measured_call(*args: Any) -> Any:
+    with measured(tells=False):
+        return call_there(*args)
+
+
+def _measured_call_on_parts(*args: Any) -> Any:
+    with measured(tells=False):
+        return call_on_parts_there(*args)
+
+
+def _telling_call(*args: Any) -> Any:
+    with measured(tells=True):
+        return call_there(*args)
+
+
+def _telling_call_on_parts(*args: Any) -> Any:
+    with measured(tells=True):
+        return call_on_parts_there(*args)
+
+
+PLAIN = Bodies(call_there, call_on_parts_there)
+MEASURED = Bodies(_measured_call, _measured_call_on_parts)
+"""For distributed's fine performance metrics."""
+
+TELLING = Bodies(_telling_call, _telling_call_on_parts)
+"""For those and for our page."""

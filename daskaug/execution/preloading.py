@@ -6,15 +6,29 @@ import contextlib
 import logging
 from typing import Any
 
+import dask.config
 import distributed
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from daskaug.dashboard.plugin import DashboardPlugin, is_wanted
 from daskaug.execution.agreement import FACTS, differences, facts
 from daskaug.execution.blas import single_threaded_blas
 
 log = logging.getLogger("daskaug")
 
+ROUTES = "distributed.scheduler.http.routes"
+"""Modules that a scheduler imports just before it makes its dashboard."""
+
+PAGE = "daskaug.dashboard.routes"
+
 _held: dict[int, contextlib.ExitStack] = {}
+
+
+def announce_page() -> None:
+    """Have the schedulers that this process will start make their dashboards with our page in it."""
+    routes = list(dask.config.get(ROUTES, []))
+    if is_wanted() and PAGE not in routes:
+        dask.config.set({ROUTES: [*routes, PAGE]})
 
 
 class JoiningWorkers(SchedulerPlugin):
@@ -48,6 +62,10 @@ def set_up(service: Any) -> None:
     """
     if isinstance(service, distributed.Scheduler):
         service.add_plugin(JoiningWorkers(), name=JoiningWorkers.name)
+        if is_wanted():
+            page = DashboardPlugin()
+            page.begin(service)
+            service.add_plugin(page, name=page.name)
     elif is_worker(service):
         # The worker's threads are enough; a limit for each task would be set and lifted all the time.
         held = _held[id(service)] = contextlib.ExitStack()

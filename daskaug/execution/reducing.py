@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import time
 import warnings
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from daskaug.errors import SourceError
 from daskaug.execution.executor import Executor, run_ordered
 from daskaug.execution.executor import Task as Task
+from daskaug.execution.following import NOBODY, Follower, followed
 from daskaug.planning.coverage import Coverage
 from daskaug.progress import Told
 from daskaug.statistics import Partial, StatisticsRecipe
@@ -28,6 +30,9 @@ CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_NBYTES = 32 * 2**20
 """Bytes of a Gram matrix that may be written so often. For a larger one the time is longer in proportion, so that
 writing takes a few percent of the time of the fit, and a fit that is killed has to repeat more of its work."""
+
+TELL_SECONDS = 1.0
+"""A follower is told the mean no more often than this."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +82,10 @@ class Pass:
         ``progress(images done, images in all)``.
     monitor : callable or None
         ``monitor(running)``.
+    name : str
+        What is read, for people.
+    passes : int
+        How many such passes `samples` are the images of.
     """
 
     ranges: Iterable[tuple[int, int]]
@@ -88,6 +97,8 @@ class Pass:
     contract: checkpoints.Contract = dataclasses.field(default_factory=dict)
     progress: Told | None = None
     monitor: Callable[[Running], None] | None = None
+    name: str = ""
+    passes: int = 1
 
 
 def reduce_blocks(
@@ -130,18 +141,19 @@ def reduce_blocks(
 
     spread = BlockSpread()
     partials = run_ordered(executor, function, tasks(), name="daskaug-fit", window=window)
-    try:
+    of_samples = job.samples // job.passes
+    with followed(executor.follow("fit", job.name, of_samples)) as follower, contextlib.closing(partials):
+        telling = _Telling(follower)
         for partial in partials:
             total = recipe.merge(total, partial)
             done.add(*issued.popleft())
             saving.after(total, done)
             if job.progress is not None:
                 job.progress(total.samples, job.samples)
-            interval = _watched(job, spread, partial, total.samples)
+            interval = _watched(job, spread, partial, total.samples, telling)
+            telling.after(total, is_last=interval is not None or total.samples == of_samples)
             if interval is not None and total.samples < job.samples:
                 return total, interval
-    finally:
-        partials.close()  # gives up what is still to come
     saving.end(total, done)
     return total, None
 
@@ -185,7 +197,7 @@ class _Saving:
             self._is_unsaved = False
 
 
-def _watched(job: Pass, spread: BlockSpread, partial: Partial, samples: int) -> Interval | None:
+def _watched(job: Pass, spread: BlockSpread, partial: Partial, samples: int, telling: _Telling) -> Interval | None:
     """Tell the monitor; the interval, if it is narrow enough to stop."""
     if job.tolerance is None and job.monitor is None:
         return None
@@ -194,9 +206,37 @@ def _watched(job: Pass, spread: BlockSpread, partial: Partial, samples: int) -> 
     except SourceError:  # no pixel that counts, or one that is not finite: that is reported at the end
         return None
     interval = spread.interval(job.blocks) if job.tolerance is not None else None
+    telling.interval = interval
     if job.monitor is not None:
         job.monitor(Running(samples, job.samples, spread.mean, spread.std, interval))
     if job.tolerance is None or interval is None:
         return None
     widest = job.tolerance * spread.std
     return interval if (interval.mean <= widest).all() and (interval.std <= widest).all() else None
+
+
+class _Telling:
+    """Tells a follower how far a pass is, and once a second the mean so far.
+
+    Attributes
+    ----------
+    interval : Interval or None
+        How near that is, where it is known.
+    """
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._last = -TELL_SECONDS
+        self.interval: Interval | None = None
+
+    def after(self, total: Partial, *, is_last: bool) -> None:
+        """After a block."""
+        if self._follower is NOBODY:
+            return
+        facts: dict[str, Any] = {"done": total.samples}
+        if is_last or time.monotonic() - self._last >= TELL_SECONDS:
+            self._last = time.monotonic()
+            with contextlib.suppress(SourceError):  # see above
+                facts["mean"] = total.moments.finalise().mean.tolist()
+                facts["half"] = None if self.interval is None else self.interval.mean.tolist()
+        self._follower.tell(**facts)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.cards import Drawing, Fact, State, shape_text
 from daskaug.errors import ConfigError, SourceError, UnreadableError
-from daskaug.execution import Executor, Pending, as_loaded, current_executor, threads_executor
+from daskaug.execution import NOBODY, Executor, Follower, Pending, as_loaded, current_executor, threads_executor
 from daskaug.iterators.base import MOST_PER_TASK, TASK_NBYTES, BatchIterator
 from daskaug.iterators.block_supply import BlockNeeds, Supply, is_graph, supply_of
 from daskaug.iterators.boundary import Boundary, Fetched, MadeHere
@@ -96,6 +96,8 @@ class SourceIterator(BatchIterator):
 
     file_numbers_below = 10_000
     """Saved files are numbered at random below this, so that epochs seldom overwrite each other."""
+
+    _follower: Follower
 
     def __init__(
         self,
@@ -227,6 +229,8 @@ class SourceIterator(BatchIterator):
 
     def _submit_rows(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         executor = current_executor()
+        if executor.is_remote and self._follower.is_over:
+            self._be_followed(executor)
         read = self._rows_read(rows, epoch)
         readers = [self._supply(source, executor).reader(read) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
@@ -235,8 +239,34 @@ class SourceIterator(BatchIterator):
         if not executor.is_remote or self._boundary.place_of_next(under_way) == "workers":
             return executor.submit(task, reader, about, "daskaug-flow")
         fetched = executor.submit(as_loaded, reader, (), "daskaug-fetch")
-        here = threads_executor()
-        return MadeHere(fetched, lambda: here.submit(task, Fetched(fetched, reader), about, "daskaug-flow"))
+        here, follower = threads_executor(), self._follower
+
+        def begin() -> Pending:
+            with follower.tasks():
+                return here.submit(task, Fetched(fetched, reader), about, "daskaug-flow")
+
+        return MadeHere(fetched, begin)
+
+    def _be_followed(self, executor: Executor) -> None:
+        """Have what is handed out told to the cluster's page, if it has one, until the iterator is gone."""
+        total = self._steps(self.epoch).images
+        self._follower, self._followed_since = executor.follow("flow", self.source.locator, total), self.epoch
+        if self._follower is not NOBODY:
+            weakref.finalize(self, self._follower.end, "done").atexit = False
+
+    def _metered(self, serve: Any, *arguments: Any) -> Any:
+        batch = super()._metered(serve, *arguments)
+        if self._follower is not NOBODY:
+            handed, total = self.meter.images, self._steps(self.epoch).images
+            epochs, done = divmod(max(0, handed - 1), max(1, total))
+            self._follower.tell(
+                done=done + 1,
+                total=total,
+                epoch=self._followed_since + epochs,
+                handed=handed,
+                waited=self.meter.seconds_waited,
+            )
+        return batch
 
     def _read_ahead(self, first: Position, last: Position) -> None:
         if self._chooses_order or self._hands_out_own:
@@ -480,16 +510,19 @@ class SourceIterator(BatchIterator):
     def close(self) -> None:
         """See :meth:`BatchIterator.close`."""
         super().close()
+        self._follower.end("done")
         _stop_reading(self._supplies)
 
     def _set_up(self) -> None:
         super()._set_up()
         self._supplies: dict[tuple[Source, bool, Shuffle], Supply] = {}
         self._boundary = Boundary(self._serving.transform_on)
+        self._follower = NOBODY
+        self._followed_since = 0
         weakref.finalize(self, _stop_reading, self._supplies)
 
     def __getstate__(self) -> dict[str, Any]:
-        left = ("_supplies", "_boundary", "_generator_state")  # the copy finds its generator as it is
+        left = ("_supplies", "_boundary", "_follower", "_generator_state")  # the copy finds its generator as it is
         return {name: value for name, value in super().__getstate__().items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from zarr.errors import ContainsArrayError
 
 from daskaug.cards import GOOD, Fact, State, Told, size_text
 from daskaug.errors import LostClusterError, StoreError
-from daskaug.execution import Executor, check_workers, current_executor, run_ordered
+from daskaug.execution import Executor, check_workers, current_executor, followed, run_ordered
 from daskaug.materialize.alignment import Pieces, check_owners
 from daskaug.materialize.claiming import lay_out, refuse_occupied, statistics_are_whole, write_statistics
 from daskaug.materialize.codecs import CODECS, DEFAULT_CODEC, codec_name
@@ -282,8 +282,14 @@ class Filling:
             window=None if self._is_light(executor) else lambda: executor.parallelism + 1,
             settles=True,
         )
-        about = {"total": layout.rows, "before": layout.rows - left, "row_nbytes": layout.nbytes // layout.rows}
-        with showing(self.progress, "materialize", **about) as shown, contextlib.closing(results):
+        there = layout.rows - left
+        about = {"total": layout.rows, "before": there, "row_nbytes": layout.nbytes // layout.rows}
+        with (
+            showing(self.progress, "materialize", **about) as shown,
+            followed(executor.follow("materialize", self.place.address, layout.rows)) as follower,
+            contextlib.closing(results),
+        ):
+            follower.tell(done=there, handed=0)
             for count in itertools.count(1):
                 with self._explaining(left):
                     made = next(results, None)
@@ -292,6 +298,7 @@ class Filling:
                 number, digests[made[0]] = made
                 start, stop = layout.shard(number)
                 left -= stop - start
+                follower.tell(done=layout.rows - left, handed=layout.rows - left - there)
                 if shown is not None:
                     with self._explaining(left):
                         shown.note(f"shard {count:,} of {len(missing):,}")

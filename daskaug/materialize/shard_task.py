@@ -18,6 +18,7 @@ from daskaug.materialize.layout import ARRAYS, DIGEST, DRAW_EPOCH, MANIFEST, NBY
 from daskaug.materialize.persistence import PersistentStore
 from daskaug.materialize.place import Place
 from daskaug.sources.fingerprint import content_digest
+from daskaug.stages import stage
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.masks import PairTransform
 
@@ -82,14 +83,15 @@ class WriteShard:
         arrays = {name: array_of(group, name).with_config({"write_empty_chunks": True}) for name in content}
         keys = {name: object_key(array, number) for name, array in arrays.items()}
         store_of(group).replaced |= set(keys.values())
-        for name, values in content.items():
-            stopping.check()  # what is written so far has no commit record, and is written over by the next run
-            arrays[name][start : start + len(values)] = values
-        digest = np.frombuffer(content_digest(content), np.uint8)
-        for name, spare in self._spare.items():
-            if name in content:
-                spare.append(content[name])
-        self._commit(group, number, {name: store_of(group).written[key] for name, key in keys.items()}, digest)
+        with stage("write", len(content["source_row"]), content["images"].nbytes):
+            for name, values in content.items():
+                stopping.check()  # what is written so far has no commit record, and is written over by the next run
+                arrays[name][start : start + len(values)] = values
+            digest = np.frombuffer(content_digest(content), np.uint8)
+            for name, spare in self._spare.items():
+                if name in content:
+                    spare.append(content[name])
+            self._commit(group, number, {name: store_of(group).written[key] for name, key in keys.items()}, digest)
         return number, digest
 
     def _check_contract(self, group: zarr.Group) -> None:

@@ -20,6 +20,7 @@ from daskaug.pictures import COLOR_MODES, INTERPOLATIONS, load_mask, load_pictur
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
 from daskaug.sources.base import BlockReader, Source
 from daskaug.sources.file_facts import common_size, describe_os_error, grey_dtype, typical_pixels
+from daskaug.stages import stage
 
 TASK_SECONDS = 1.0
 """Time that decoding the files of a block is to take, roughly."""
@@ -263,10 +264,12 @@ class ImageFiles(Source):
         """
         if not self.names[row]:
             raise Unreadable("there is no file name")
-        content = _content(self._path(row))
+        with stage("read", 1):
+            content = _content(self._path(row))
         try:
-            pixels = np.asarray(self.decoding.load(content))
-            image = to_array(pixels, self.decoding.data_format, pixels.dtype)
+            with stage("decode", 1, self.row_nbytes):
+                pixels = np.asarray(self.decoding.load(content))
+                image = to_array(pixels, self.decoding.data_format, pixels.dtype)
         except MemoryError:
             raise
         except SourceError as error:

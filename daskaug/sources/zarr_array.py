@@ -25,6 +25,7 @@ from daskaug.cards import shape_text
 from daskaug.errors import SourceError, UnreadableError
 from daskaug.sources.base import BlockReader, CarryingReader, Source
 from daskaug.sources.zarr_chunks import UNREADABLE, Stored, current_user, unreadable
+from daskaug.stages import stage
 
 _SHORTEST_SECRET = 4
 """Letters. Shorter words are parts of too many others to be taken out of a message."""
@@ -101,7 +102,8 @@ class ZarrSource(Source):
         """
         array, stored = self._open(), self._look()
         try:
-            block = np.asarray(array[start:stop])
+            with stage("read", stop - start, (stop - start) * self.row_nbytes):
+                block = np.asarray(array[start:stop])
         except UNREADABLE as error:
             secrets = secrets_of_store(self._store)
             told = censored(" ".join(str(error).split()), secrets)

@@ -20,6 +20,7 @@ from zarr.errors import ContainsArrayError
 
 from daskaug.errors import ConfigError
 from daskaug.sources.cache_places import MemoryPlace, Place
+from daskaug.stages import stage
 
 ATTRIBUTE = "daskaug_cache"
 """What tells the Zarr array of a cache from any other."""
@@ -83,7 +84,8 @@ class ZarrPlace(Place):
     def get(self, number: int) -> NDArray[Any] | None:
         """See :meth:`Place.get`."""
         try:
-            content = Path(self._file(number)).read_bytes()
+            with stage("read", self._rows, self._unit_nbytes):
+                content = Path(self._file(number)).read_bytes()
         except OSError:
             return None
         pixels, checksum = content[:-CHECKSUM_NBYTES], content[-CHECKSUM_NBYTES:]

@@ -15,6 +15,7 @@ from daskaug.config import Config
 from daskaug.errors import ConfigError, NotFittedError
 from daskaug.kernels import images as kernels
 from daskaug.seeding import Operation
+from daskaug.stages import offer, stage
 from daskaug.transforms import like_keras
 from daskaug.transforms.affine import matrices
 from daskaug.transforms.draws import Draws, draw, draw_like_keras
@@ -90,6 +91,12 @@ class BlockTransform:
         (b, ...) array
             Of the configuration's dtype.
         """
+        with stage("transform", len(block), block.nbytes):
+            out = self._transformed(block, ids, epoch, draws)
+        offer(out, ids, epoch, self.config.data_format)
+        return out
+
+    def _transformed(self, block: NDArray[Any], ids: NDArray[Any], epoch: int, draws: Draws | None) -> NDArray[Any]:
         out = np.empty(block.shape, self.work_dtype)
         if len(block) == 0:
             return out.astype(self.config.dtype)

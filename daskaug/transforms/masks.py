@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from daskaug.errors import SourceError
 from daskaug.kernels.images import round_to_integer
+from daskaug.stages import offer, stage
 from daskaug.transforms.block import BlockTransform
 from daskaug.transforms.draws import Draws
 
@@ -55,9 +56,12 @@ class PairTransform:
             Instead of drawn ones.
         """
         images, masks = blocks
-        if draws is None and self.images.augment:
-            draws = self.images.draws_of(images.shape[1:], ids, epoch)
-        return self.images(images, ids, epoch, draws=draws), self.move(masks, ids, epoch, draws)
+        with stage("transform", len(images), images.nbytes + masks.nbytes):
+            if draws is None and self.images.augment:
+                draws = self.images.draws_of(images.shape[1:], ids, epoch)
+            made = self.images(images, ids, epoch, draws=draws), self.move(masks, ids, epoch, draws)
+        offer(made[0], ids, epoch, self.images.config.data_format)
+        return made
 
     def move(self, masks: NDArray[Any], ids: NDArray[Any], epoch: int, draws: Draws | None) -> NDArray[Any]:
         """The masks alone.
