@@ -18,8 +18,12 @@ Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS|R
 
 @contextlib.contextmanager
 def cluster(scheduler: str | None) -> Iterator[None]:
-    """The workers of a scheduler, for as long as the command runs."""
+    """The workers of a scheduler, for as long as the command runs; says where its dashboard is."""
     from daskaug.execution.connecting import connected
 
-    with connected(scheduler):
+    with connected(scheduler) as client:
+        if client is not None:
+            from daskaug.execution.links import dashboard_link
+
+            typer.echo(str(dashboard_link(client)), err=True)
         yield

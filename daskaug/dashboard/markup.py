@@ -19,6 +19,7 @@ STATES = {
 
 STYLE = """<style>
 :host { font: 14px/1.4 system-ui, "DejaVu Sans", sans-serif; color: #263238 }
+:host > div { display: block; width: 100% }
 .tiles { display: flex; flex-wrap: wrap; gap: 12px }
 .tile { flex: 1 1 130px; background: #f6f8fa; border: 1px solid #e1e5ea; border-radius: 8px; padding: 8px 14px }
 .tile b { display: block; font-size: 26px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap }

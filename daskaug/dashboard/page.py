@@ -182,7 +182,11 @@ class _Workers:
         self._source = ColumnDataSource(empty)
         self._range = Range1d(0, 1)
         self.root = _figure(
-            "Workers, over the last seconds", "threads", "", x_range=self._range, y_range=FactorRange(factors=[])
+            "Workers, over the last seconds",
+            "threads at work",
+            "worker",
+            x_range=self._range,
+            y_range=FactorRange(factors=[]),
         )
         self.root.hbar_stack(
             list(ALL_STAGES), y="name", height=0.7, color=STAGE_COLORS, source=self._source, line_color=None
@@ -206,6 +210,7 @@ class _Workers:
             **bars,
         }
         self.root.y_range.factors = names
+        self.root.height = 90 + 34 * max(3, len(names))
         self._range.end = 1.3 * max([1.0, *(float(worker.threads) for worker in shown), *ends])
 
 
@@ -224,11 +229,15 @@ class _Running:
 
     def __init__(self) -> None:
         self._sources = [ColumnDataSource({"n": [], "mean": [], "low": [], "high": []}) for _ in range(MOST_CHANNELS)]
-        self.root = _figure("Mean of the newest fit, so far", "images", "mean, as stored")
+        self._x, self._y = Range1d(0, 1), Range1d(0, 1)
+        self.root = _figure(
+            "Mean of the newest fit, so far", "images", "mean, as stored", x_range=self._x, y_range=self._y
+        )
         self.root.xaxis.formatter = NumeralTickFormatter(format="0,0")
         for channel, (source, color) in enumerate(zip(self._sources, LINE_COLORS, strict=False)):
             self.root.varea("n", "low", "high", source=source, color=color, alpha=0.2)
             self.root.line("n", "mean", source=source, color=color, line_width=2, legend_label=f"channel {channel}")
+            self.root.scatter("n", "mean", source=source, color=color, size=5)
         _legend(self.root)
         self.root.visible = False
 
@@ -236,6 +245,16 @@ class _Running:
         job = next((job for job in reversed(state.jobs.values()) if job.running), None)
         self.root.visible = job is not None
         points = [] if job is None else job.running
+        values = [
+            value + sign * half
+            for _, mean, halves in points
+            for value, half in zip(mean, halves or [0.0] * len(mean), strict=False)
+            for sign in (-1, 1)
+        ]
+        if job is not None:
+            margin = 0.05 * (max(values) - min(values)) or 1.0
+            self._x.end = max(job.total, points[-1][0], 1)
+            self._y.start, self._y.end = min(values) - margin, max(values) + 3 * margin  # room for the legend
         for channel, source in enumerate(self._sources):
             own = [(n, mean[channel], half and half[channel]) for n, mean, half in points if channel < len(mean)]
             source.data = {

@@ -20,6 +20,9 @@ PATHS = ("/daskaug", "/individual-daskaug")
 """Of the page in the dashboard's frame, and of the one that stands alone in a pane of JupyterLab."""
 
 
+SAMPLE_SECONDS = 1.0
+
+
 def is_wanted() -> bool:
     """Whether dask's configuration leaves the page on."""
     return bool(dask.config.get(SETTING, True))
@@ -57,8 +60,8 @@ class DashboardPlugin(SchedulerPlugin):
 
     async def _sample(self) -> None:
         while True:
-            await asyncio.sleep(1.0)
             self._state.sample(time.time())
+            await asyncio.sleep(SAMPLE_SECONDS)
 
     def remove_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
         """Called by the scheduler."""

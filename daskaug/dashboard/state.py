@@ -44,8 +44,9 @@ _DIRECTIONS = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *ra
 
 def plain(text: Any) -> str:
     """A name as one short line: no control characters, and none that turns the direction of writing."""
-    line = " ".join(str(text)[: 2 * MOST_LETTERS].split()).translate(_DIRECTIONS)
-    line = "".join(letter for letter in line if unicodedata.category(letter) not in ("Cc", "Cs"))
+    begin = str(text)[: 2 * MOST_LETTERS].translate(_DIRECTIONS)
+    shown = (" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in begin)
+    line = " ".join("".join(shown).split())
     return line if len(line) <= MOST_LETTERS else line[: MOST_LETTERS - 1] + "…"
 
 

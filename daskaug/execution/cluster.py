@@ -249,6 +249,11 @@ def _shared_of(client: distributed.Client) -> _OnCluster:
     return found
 
 
+def watching_of(client: distributed.Client) -> Watching:
+    """What a client knows about being watched."""
+    return _shared_of(client).watching
+
+
 class ClientExecutor:
     """The workers of a distributed client."""
 

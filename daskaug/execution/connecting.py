@@ -75,7 +75,7 @@ def chosen(scheduler: str | None) -> str | None:
 
 
 @contextlib.contextmanager
-def connected(scheduler: str | None = None) -> Iterator[None]:
+def connected(scheduler: str | None = None) -> Iterator[Any]:
     """Make the workers of a cluster the ones that tasks run on.
 
     Parameters
@@ -86,6 +86,11 @@ def connected(scheduler: str | None = None) -> Iterator[None]:
         ``DASKAUG_SCHEDULER``, then ``daskaug.scheduler`` in dask's configuration; where neither says anything, nothing
         is changed: an active client counts, or the threads of this process.
 
+    Yields
+    ------
+    distributed.Client or None
+        None where nothing is changed.
+
     Raises
     ------
     ConfigError
@@ -93,7 +98,7 @@ def connected(scheduler: str | None = None) -> Iterator[None]:
     """
     wanted = chosen(scheduler)
     if wanted is None or wanted == "threads":
-        yield
+        yield None
         return
     name, _, detail = wanted.partition(":")
     with contextlib.ExitStack() as stack:
@@ -110,7 +115,7 @@ def connected(scheduler: str | None = None) -> Iterator[None]:
             )
         stack.enter_context(client)
         _wait_for_a_worker(client, wanted)
-        yield
+        yield client
 
 
 def _client(**where: Any) -> Any:

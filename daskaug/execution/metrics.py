@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 import weakref
@@ -21,7 +22,7 @@ from distributed.metrics import context_meter
 
 from daskaug.dashboard.state import HANDLER, TRANSFER
 from daskaug.pictures.thumbnails import thumbnail
-from daskaug.stages import Amount, Collected, Picture, collecting
+from daskaug.stages import Collected, Picture, collecting
 
 log = logging.getLogger("daskaug")
 
@@ -52,7 +53,7 @@ class Courier:
         self._loop, self._send, self._pause = loop, send, pause
         self._lock = threading.Lock()
         self._is_due = False
-        self._last = -1e9
+        self._last = -math.inf
 
     def soon(self) -> None:
         """There is something new to tell. Quick, and may be called from any thread."""
@@ -87,7 +88,7 @@ def shown_of(picture: Picture) -> dict[str, Any]:
 
 
 class Tally:
-    """What the tasks of a worker have done so far.
+    """What the tasks of a worker have done so far, those that run among them.
 
     Parameters
     ----------
@@ -95,48 +96,60 @@ class Tally:
         Seconds between two pictures.
     """
 
-    def __init__(self, pause: Callable[[], float] = lambda: PICTURE_SECONDS) -> None:
+    def __init__(self, pause: Callable[[], float]) -> None:
         self._lock = threading.Lock()
-        self._amounts: dict[str, Amount] = {}
+        self._over: dict[str, list[float]] = {}
+        self._under_way: set[Collected] = set()
         self._pause = pause
-        self._pictured = -1e9
+        self._pictured = -math.inf
         self._picture: dict[str, Any] | None = None
         self._tasks = 0
 
-    def collected(self) -> Collected:
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task runs."""
+        return bool(self._under_way)
+
+    def begin(self) -> Collected:
         """What the next task is to note down."""
         now = time.monotonic()
         with self._lock:
             wants_picture = now - self._pictured >= self._pause()
             if wants_picture:
                 self._pictured = now
-        return Collected(wants_picture=wants_picture)
+            collected = Collected(wants_picture=wants_picture)
+            self._under_way.add(collected)
+        return collected
 
-    def add(self, collected: Collected) -> None:
+    def end(self, collected: Collected) -> None:
         """A task is over."""
-        picture = collected.picture
-        shown = None
+        picture, shown = collected.picture, None
         if picture is not None:
             with contextlib.suppress(Exception):  # an image that cannot be drawn is no reason for a task to fail
                 shown = shown_of(picture)
         with self._lock:
+            self._under_way.discard(collected)
             self._tasks += 1
-            for name, amount in collected.amounts.items():
-                total = self._amounts.setdefault(name, Amount())
-                total.seconds += amount.seconds
-                total.images += amount.images
-                total.nbytes += amount.nbytes
+            _add_to(self._over, collected)
             if shown is not None:
                 self._picture = shown
             elif collected.wants_picture:  # the task made none: the next one may
-                self._pictured = -1e9
+                self._pictured = -math.inf
 
     def told(self) -> dict[str, Any]:
         """All of it, as it travels; a picture goes once."""
         with self._lock:
+            stages = {name: list(amounts) for name, amounts in self._over.items()}
+            for collected in self._under_way:
+                _add_to(stages, collected)
             picture, self._picture = self._picture, None
-            stages = {name: [each.seconds, each.images, each.nbytes] for name, each in self._amounts.items()}
             return {"stages": stages, "tasks": self._tasks} | ({} if picture is None else {"picture": picture})
+
+
+def _add_to(totals: dict[str, list[float]], collected: Collected) -> None:
+    for name, amounts in collected.told().items():
+        before = totals.get(name, [0.0, 0, 0])
+        totals[name] = [a + b for a, b in zip(before, amounts, strict=True)]
 
 
 class _Telling:
@@ -165,6 +178,8 @@ class _Telling:
             "name": str(worker.name),
             "threads": worker.state.nthreads,
         }
+        if self.tally.is_busy:
+            self.courier.soon()
         await getattr(worker.scheduler, HANDLER)(told=told)
 
 
@@ -194,7 +209,9 @@ def _telling_of(worker: Any) -> _Telling:
 def measured(*, tells: bool) -> Iterator[None]:
     """Note what the stages of this task take, for distributed and, with `tells`, for our page."""
     telling = _telling_of(distributed.get_worker()) if tells else None
-    collected = Collected() if telling is None else telling.tally.collected()
+    collected = Collected() if telling is None else telling.tally.begin()
+    if telling is not None:
+        telling.courier.soon()
     try:
         with collecting(collected):
             yield
@@ -206,5 +223,5 @@ def measured(*, tells: bool) -> Iterator[None]:
             if amount.nbytes:
                 context_meter.digest_metric(PREFIX + name, amount.nbytes, "bytes")
         if telling is not None:
-            telling.tally.add(collected)
+            telling.tally.end(collected)
             telling.courier.soon()
