@@ -70,12 +70,15 @@ class Collected:
     ----------
     amounts : dict of str to Amount
         By stage.
+    under_way : set of stage
+        Those that are not over yet.
     picture : Picture or None
     """
 
     def __init__(self, *, wants_picture: bool = False) -> None:
         self._lock = threading.Lock()
         self.amounts: dict[str, Amount] = {}
+        self.under_way: set[stage] = set()
         self.wants_picture = wants_picture
         self.picture: Picture | None = None
 
@@ -90,9 +93,16 @@ class Collected:
             amount.nbytes += nbytes
 
     def told(self) -> dict[str, list[float]]:
-        """Seconds, images and bytes by stage, as they travel."""
+        """Seconds, images and bytes by stage, as they travel; the seconds of stages under way so far, too."""
         with self._lock:
-            return {name: [each.seconds, each.images, each.nbytes] for name, each in self.amounts.items()}
+            told = {name: [each.seconds, each.images, each.nbytes] for name, each in self.amounts.items()}
+            under_way = list(self.under_way)
+        now = time.perf_counter()
+        for one in under_way:
+            within = sum(now - other._began for other in under_way if other._outer is one)
+            amount = told.setdefault(one._name, [0.0, 0, 0])
+            amount[0] += max(0.0, now - one._began - one._within - within)
+        return told
 
     def take_picture(self, picture: Picture) -> None:
         """Keep an image, unless there is one."""
@@ -134,6 +144,7 @@ class stage:
         self._outer = _innermost.get()
         self._token = _innermost.set(self)
         self._began = time.perf_counter()
+        collected.under_way.add(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -142,6 +153,7 @@ class stage:
         if collected is None:
             return
         seconds = time.perf_counter() - self._began
+        collected.under_way.discard(self)
         _innermost.reset(self._token)
         outer = self._outer
         counts = kind is None

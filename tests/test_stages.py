@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import zarr
 from PIL import Image
 
-from daskaug import ImageDataGenerator, open_images
+from daskaug import ImageDataGenerator, open_images, stages
 from daskaug.execution import threads_executor
 from daskaug.sources import ImageFiles
 from daskaug.stages import Collected, carried, collecting, offer, stage
@@ -43,13 +43,44 @@ def test_the_rows_of_a_zarr_array_are_counted_as_they_are_read(tmp_path):
     assert told(collected) == {"read": (7, x[2:9].nbytes)}
 
 
-def test_images_of_a_transform_within_another_count_once_and_seconds_go_to_the_innermost():
-    collected = Collected()
-    with collecting(collected), stage("transform", 5, 50), stage("transform", 5, 50), stage("read", 3, 30):
-        time.sleep(0.02)
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(stages, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+
+def seconds(collected: Collected) -> dict[str, float]:
+    return {name: amounts[0] for name, amounts in collected.told().items()}
+
+
+def test_seconds_go_to_the_innermost_stage_and_images_count_once(monkeypatch):
+    clock, collected = Clock(monkeypatch), Collected()
+    with collecting(collected):
+        with stage("transform", 5, 50):
+            clock.now += 1
+            with stage("transform", 5, 50), stage("read", 3, 30):
+                clock.now += 20
+            clock.now += 300
+        clock.now += 4000
     assert told(collected) == {"transform": (5, 50), "read": (3, 30)}
-    seconds = {name: amounts[0] for name, amounts in collected.told().items()}
-    assert seconds["read"] >= 0.02 > 10 * seconds["transform"]
+    assert seconds(collected) == {"transform": 301, "read": 20}
+
+
+def test_the_seconds_of_what_is_under_way_count_so_far(monkeypatch):
+    clock, collected = Clock(monkeypatch), Collected()
+    with collecting(collected), stage("transform", 2):
+        clock.now += 1
+        with stage("read", 2):
+            clock.now += 20
+            assert seconds(collected) == {"transform": 1, "read": 20}
+            assert told(collected) == {"transform": (0, 0), "read": (0, 0)}
+        clock.now += 300
+        assert seconds(collected) == {"transform": 301, "read": 20}
+    clock.now += 4000
+    assert seconds(collected) == {"transform": 301, "read": 20}
+    assert told(collected) == {"transform": (2, 0), "read": (2, 0)}
 
 
 def test_an_error_counts_no_images_and_leaves_the_stages_around_it_right():

@@ -28,7 +28,7 @@ table { width: 100%; border-collapse: collapse; table-layout: fixed }
 th { text-align: left; font-weight: 600; color: #546e7a; border-bottom: 1px solid #cfd8dc; padding: 3px 10px 3px 0 }
 td { padding: 5px 10px 5px 0; border-bottom: 1px solid #eceff1; overflow: hidden; text-overflow: ellipsis;
      white-space: nowrap; font-variant-numeric: tabular-nums }
-.what { width: 34% } .bar { width: 18% }
+.job { width: 12% } .what { width: 26% } .bar { width: 14% } .count { width: 17% } .time { width: 15% }
 .track { background: #e4e8ec; border-radius: 5px; height: 10px; overflow: hidden }
 .track div { background: #f58518; height: 10px } .done .track div { background: #54a24b }
 .failed .track div, .stopped .track div, .gone .track div { background: #b0bec5 }
@@ -75,8 +75,8 @@ def jobs(state: State, now: float) -> str:
     if not rows:
         return f'{STYLE}<div class="nothing">No job yet: fit, flow and materialize show up here.</div>'
     head = (
-        '<tr><th>job</th><th class="what">of</th><th class="bar">progress</th><th>images</th><th>images/s</th>'
-        "<th>time</th><th>state</th></tr>"
+        '<tr><th class="job">job</th><th class="what">of</th><th class="bar">progress</th><th class="count">images</th>'
+        '<th>images/s</th><th class="time">time</th><th>state</th></tr>'
     )
     return f"{STYLE}<table>{head}{rows}</table>"
 

@@ -42,7 +42,7 @@ class Page:
         self._seen = -1
         self._headline = _div("daskaug_headline")
         self._jobs = _div("daskaug_jobs")
-        self._totals = _div("daskaug_totals")
+        self._totals = _div("daskaug_totals", min_width=380)
         self._rates, self._stages, self._workers = _Rates(), _Stages(), _Workers()
         self._running, self._sheet = _Running(), _Sheet()
         wrapped = {"flex-wrap": "wrap"}
@@ -50,12 +50,7 @@ class Page:
             self._headline,
             self._jobs,
             row(self._rates.root, self._stages.root, sizing_mode="stretch_width", styles=wrapped),
-            row(
-                self._workers.root,
-                column(self._totals, self._running.root, sizing_mode="stretch_width", min_width=380),
-                sizing_mode="stretch_width",
-                styles=wrapped,
-            ),
+            row(self._workers.root, self._running.root, self._totals, sizing_mode="stretch_width", styles=wrapped),
             self._sheet.root,
             sizing_mode="stretch_width",
             styles={"max-width": "1500px", "padding": "10px", "box-sizing": "border-box"},
@@ -78,8 +73,8 @@ class Page:
         self._sheet.update(state)
 
 
-def _div(name: str) -> Div:
-    return Div(text="", name=name, disable_math=True, sizing_mode="stretch_width")
+def _div(name: str, **options: Any) -> Div:
+    return Div(text="", name=name, disable_math=True, sizing_mode="stretch_width", **options)
 
 
 def _show(div: Div, text: str) -> None:
@@ -210,6 +205,7 @@ class _Workers:
             **bars,
         }
         self.root.y_range.factors = names
+        self.root.visible = bool(names)
         self.root.height = 90 + 34 * max(3, len(names))
         self._range.end = 1.3 * max([1.0, *(float(worker.threads) for worker in shown), *ends])
 

@@ -141,6 +141,7 @@ def has_dashboard(scheduler: Any) -> bool:
     return any(hasattr(server, "app_paths") for server in servers)
 
 
-def ask(dask_scheduler: Any) -> dict[str, bool]:
-    """For ``client.run_on_scheduler``: what is served."""
-    return {"page": is_served(dask_scheduler), "dashboard": has_dashboard(dask_scheduler)}
+def ask(dask_scheduler: Any) -> dict[str, Any]:
+    """For ``client.run_on_scheduler``: what is served, and on which address."""
+    address = str(getattr(getattr(dask_scheduler, "http_server", None), "address", ""))
+    return {"page": is_served(dask_scheduler), "dashboard": has_dashboard(dask_scheduler), "address": address}

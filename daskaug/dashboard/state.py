@@ -68,12 +68,16 @@ class Counter:
         """The last one."""
         return self._points[-1][1] if self._points else 0.0
 
-    def set(self, now: float, value: float) -> None:
-        """It is so much at this time; less than before if whoever counts has begun anew."""
-        if self._points and value < self._points[-1][1]:
-            self._points.clear()
+    def set(self, now: float, value: float, age: float = 0.0) -> None:
+        """It is so much at this time, and was nothing `age` seconds ago; less if whoever counts has begun anew."""
+        last = self.value
+        if value < last:
+            if value > 0.9 * last:  # an estimate of what was under way was a little too high
+                value = last
+            else:
+                self._points.clear()
         if not self._points:
-            self._points.append((now, 0.0))
+            self._points.append((now - age, 0.0))
         self._points.append((now, value))
 
     def rate(self, now: float) -> float:
@@ -116,12 +120,13 @@ class Worker:
     def take(self, now: float, told: Mapping[str, Any]) -> None:
         """Take over what it says of itself."""
         self.tasks = int(told.get("tasks", 0))
+        age = max(0.0, _number(told.get("age", 0.0)))
         for name, amounts in dict(told.get("stages", {})).items():
             if name in ALL_STAGES:
                 seconds, images, nbytes = (_number(each) for each in amounts)
-                self.seconds[name].set(now, seconds)
-                self.images[name].set(now, images)
-                self.nbytes[name].set(now, nbytes)
+                self.seconds[name].set(now, seconds, age)
+                self.images[name].set(now, images, age)
+                self.nbytes[name].set(now, nbytes, age)
 
     def images_per_second(self, now: float) -> float:
         """Of its busiest stage: an image that is read and transformed counts once."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from typing import Any
 
 import dask.config
+from distributed.utils import format_dashboard_link
 
 from daskaug.dashboard.plugin import PATHS, ask
 from daskaug.execution.cluster import watching_of
@@ -54,11 +56,19 @@ def dashboard_link(client: Any) -> DashboardLink:
 
 
 def _link(client: Any) -> DashboardLink:
-    if "dashboard" not in client.scheduler_info(n_workers=0)["services"]:
+    port = client.scheduler_info(n_workers=0)["services"].get("dashboard")
+    if port is None:
         return DashboardLink(None, "the scheduler was started without one (dashboard=False, or --no-dashboard)")
     watching_of(client).has_page  # noqa: B018  is registered when it is first asked for
+    served = _served(client)
+    if served is not None and not served["dashboard"]:
+        return DashboardLink(
+            None, "the scheduler has none to serve. Install Bokeh where it runs (pip install 'daskaug[jupyter]')"
+        )
     try:
         url = str(client.dashboard_link)
+        if served is not None and _is_loopback(served["address"]):  # and not on the address of the scheduler itself
+            url = format_dashboard_link(served["address"], port)
     except KeyError as missing:
         template = dask.config.get("distributed.dashboard.link")
         return DashboardLink(
@@ -66,21 +76,23 @@ def _link(client: Any) -> DashboardLink:
             f"distributed.dashboard.link is {template!r}, and the environment has no variable {missing}. Set it, or "
             "change the link in dask's configuration",
         )
-    served = _served(client)
-    if served is not None and not served["dashboard"]:
-        return DashboardLink(
-            None, "the scheduler has none to serve. Install Bokeh where it runs (pip install 'daskaug[jupyter]')"
-        )
     if served is not None and served["page"] and _STATUS in url:
         before, _, after = url.rpartition(_STATUS)
         url = before + PATHS[0] + after
     return DashboardLink(url)
 
 
-def _served(client: Any) -> dict[str, bool] | None:
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _served(client: Any) -> dict[str, Any] | None:
     """What the scheduler serves; None where it cannot be asked."""
     try:
-        found: dict[str, bool] = client.run_on_scheduler(ask)
+        found: dict[str, Any] = client.run_on_scheduler(ask)
     except Exception:  # noqa: BLE001  no daskaug there, or nobody may run functions on it
         return None
     return found

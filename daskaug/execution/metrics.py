@@ -101,6 +101,7 @@ class Tally:
         self._over: dict[str, list[float]] = {}
         self._under_way: set[Collected] = set()
         self._pause = pause
+        self._began = time.monotonic()
         self._pictured = -math.inf
         self._picture: dict[str, Any] | None = None
         self._tasks = 0
@@ -143,7 +144,8 @@ class Tally:
             for collected in self._under_way:
                 _add_to(stages, collected)
             picture, self._picture = self._picture, None
-            return {"stages": stages, "tasks": self._tasks} | ({} if picture is None else {"picture": picture})
+            told = {"stages": stages, "tasks": self._tasks, "age": time.monotonic() - self._began}
+            return told if picture is None else told | {"picture": picture}
 
 
 def _add_to(totals: dict[str, list[float]], collected: Collected) -> None:

@@ -13,4 +13,4 @@ def test_a_small_run(tmp_path, monkeypatch) -> None:
 
 
 def test_what_a_task_costs_is_small_beside_a_task() -> None:
-    assert set(of_a_task(rounds=10)) == {"stage, nobody notes it", "stage, noted", "task of three stages"}
+    assert set(of_a_task(rounds=20)) == {"stage, nobody notes it", "stage, noted", "task of three stages"}
