@@ -6,8 +6,9 @@ is made, ``dask.config.set({"distributed.worker.preload": ["daskaug.preload"]})`
 
 A worker compiles the kernels, instead of in its first task, limits BLAS to one thread, and tells the scheduler its
 versions. The cache of kernels on disk is shared by all workers that see the same folder (``DASKAUG_CACHE_DIR``); those
-that start with an empty one each compile, side by side. A scheduler compares workers that join with itself. Clients
-compare all of them with themselves, and try whether workers can open source and target, preloaded or not.
+that start with an empty one each compile, side by side. A scheduler compares workers that join with itself, and
+has daskaug's page in its dashboard (:mod:`daskaug.dashboard`) unless ``daskaug.dashboard`` is false. Clients compare
+all of them with themselves, and try whether workers can open source and target, preloaded or not.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 # marker: (programs or paths, modules) that its tests cannot do without
 _NEEDS = {
-    "browser": (("chromium",), ("playwright",)),
+    "browser": (("chromium",), ("bokeh", "dask_labextension", "jupyterlab", "playwright")),
     "fashion": ((str(fashion.FOLDER),), ()),
     "hosts": (("ip", "nsenter"), ()),
     "manifests": (("hadolint",), ("check_jsonschema", "dask_kubernetes", "kubernetes_validate")),
