@@ -171,8 +171,9 @@ def test_a_stream_tells_what_was_handed_out_and_waited_for(client, cluster, sour
     assert job.waited is not None
     assert job.waited.value == pytest.approx(flow.meter.seconds_waited, abs=1e-6)
     until(lambda: images_of(state), lambda found: found.get("transform", 0) >= 2 * N + 8 and found.get("read", 0) >= N)
-    transforming = {worker.name for worker in state.workers.values() if worker.images["transform"].value}
-    assert transforming == {"consumer (flow)"} if place == "consumer" else transforming <= {"0", "1"}
+    consumer = [worker for worker in state.workers.values() if worker.name == "consumer (flow)"]
+    transformed_here = sum(worker.images["transform"].value for worker in consumer)
+    assert transformed_here >= 2 * N + 8 if place == "consumer" else not consumer
     flow.close()
     until(lambda: job.state, lambda found: found == "done")
     again = next(flow)
@@ -262,9 +263,9 @@ def test_a_scheduler_without_bokeh_counts_and_has_no_page(source, tmp_path, capl
         until(lambda: client.run_on_scheduler(written), lambda found: found == EPOCHS * N)
 
 
-def test_a_scheduler_without_daskaug_does_not_disturb_the_work(source, tmp_path, caplog):
+def test_a_scheduler_that_cannot_have_the_page_does_not_disturb_the_work(source, tmp_path, caplog):
     caplog.set_level(logging.INFO, "daskaug")
-    with scheduler_without(tmp_path, "daskaug"):
+    with scheduler_without(tmp_path, "daskaug.dashboard.plugin"):
         materialize(source, tmp_path / "made.zarr")
         flow = generator().flow(source, batch_size=8, seed=3)
         assert len(next(flow)) == 8
