@@ -83,15 +83,6 @@ copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
 
-NOT_YET = {name for name in ("dashboard", "faults", "notebooks", "scaling") if not (ROOT / f"docs/{name}.md").exists()}
-"""Pages that the navigation names and that are still being written; goes when all are there."""
-
-
-def _without_missing_pages(_app: Any, document: str, source: list[str]) -> None:
-    if document == "docs/guides":
-        source[0] = "".join(line for line in source[0].splitlines(keepends=True) if line.strip() not in NOT_YET)
-
-
 def _without_last_blank_line(_app: Any, tree: nodes.document) -> None:
     """In the sources, examples end with an empty line, by which doctest knows the end of what is expected."""
     for block in tree.findall(nodes.literal_block):
@@ -138,7 +129,5 @@ def _known_names(objects: Any) -> dict[str, tuple[str, str]]:
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
-    app.add_config_value("not_yet", sorted(NOT_YET), "env")  # when one of them appears, what names it is read again
-    app.connect("source-read", _without_missing_pages)
     app.connect("doctree-read", _without_last_blank_line)
     app.connect("doctree-resolved", _linked_to_reference)
