@@ -141,7 +141,8 @@ def test_contrast_is_that_of_the_guidelines():
 
 @pytest.mark.parametrize("system", ["light", "dark"])
 def test_every_card_is_legible_in_every_theme(cards, system):
-    with browser_page(color_scheme=system) as page:
+    with browser_page(color_scheme=system) as watched:
+        page = watched.page
         for name, (theme, prefers, attributes) in PAGES.items():
             if prefers != system:
                 continue
@@ -156,20 +157,22 @@ def test_every_card_is_legible_in_every_theme(cards, system):
             faint = [each for each in texts if contrast(each["ink"], each["paper"]) < 4.5]
             assert faint == [], name
             assert all(contrast(line, papers[0]) > 7 for line in page.evaluate(LINES)), name
-            assert page.problems == []
+            assert watched.errors == []
 
 
 @pytest.mark.parametrize("width", [600, 320])
 def test_nothing_sticks_out_whatever_names_are(cards, width):
-    with browser_page(width=width) as page:
+    with browser_page(width=width) as watched:
+        page = watched.page
         show(page, "".join([*hostile_cards(), *cards.values()]))
         assert page.evaluate(OVERFLOWS) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.problems == []
+        assert watched.errors == []
 
 
 def test_hostile_text_is_shown_and_does_nothing():
-    with browser_page() as page:
+    with browser_page() as watched:
+        page = watched.page
         dialogs: list[str] = []
         page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
         show(page, "".join(hostile_cards()) + '<p id="after">after</p>')
@@ -188,7 +191,7 @@ def test_hostile_text_is_shown_and_does_nothing():
         )
         assert all(left < right and direction == "ltr" for left, right, direction in places)
         assert page.evaluate("getComputedStyle(document.getElementById('after')).direction") == "ltr"
-        assert page.problems == []
+        assert watched.errors == []
 
 
 def test_cards_leave_the_rest_of_the_page_alone(cards):
@@ -200,7 +203,8 @@ def test_cards_leave_the_rest_of_the_page_alone(cards):
         "Object.fromEntries([...getComputedStyle(document.querySelector(s))].map(p => "
         "[p, getComputedStyle(document.querySelector(s))[p]])))".format
     )
-    with browser_page() as page:
+    with browser_page() as watched:
+        page = watched.page
         show(page, outside)
         before = page.evaluate(read())
         show(page, outside + '<div style="position:absolute;top:900px">' + "".join(cards.values()) + "</div>")
@@ -210,7 +214,8 @@ def test_cards_leave_the_rest_of_the_page_alone(cards):
 
 
 def test_a_card_loads_nothing(cards, tmp_path: Path):
-    with browser_page() as page:
+    with browser_page() as watched:
+        page = watched.page
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         (tmp_path / "cards.html").write_text("<meta charset=utf-8>" + "".join([*cards.values(), *hostile_cards()]))

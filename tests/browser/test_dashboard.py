@@ -21,7 +21,7 @@ from PIL import Image
 
 from daskaug import ImageDataGenerator
 from tests import clusters, pictures
-from tests.browser.pages import WAIT_SECONDS, Watched, chromium
+from tests.browser.browser import WAIT_SECONDS, Watched, chromium
 from tests.faults.runs import committed
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]

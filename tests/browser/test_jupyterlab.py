@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.pages import WAIT_SECONDS, Watched, chromium
+from tests.browser.browser import WAIT_SECONDS, Watched, chromium
 from tests.dashboard.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
