@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from daskaug.errors import ConfigError
 from daskaug.stopping import uninterrupted
 
-Told = Callable[[int, int], None]
+Tell = Callable[[int, int], None]
 """Called as ``(done, total)``."""
 
-Progress = bool | Told | None
+Progress = bool | Tell | None
 """What `progress` may be: True shows how far it is, False and None do not, and anything else is called."""
 
 LINE_SECONDS = 10.0
@@ -285,7 +285,7 @@ class Shown:
         What it is about, where it is shown.
     """
 
-    def __init__(self, tell: Told, course: Course | None = None) -> None:
+    def __init__(self, tell: Tell, course: Course | None = None) -> None:
         self._tell, self._course = tell, course
 
     def __call__(self, done: int, total: int) -> None:

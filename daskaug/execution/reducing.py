@@ -19,7 +19,7 @@ from daskaug.execution.executor import Executor, run_ordered
 from daskaug.execution.executor import Task as Task
 from daskaug.execution.following import NOBODY, Follower, followed
 from daskaug.planning.coverage import Coverage
-from daskaug.progress import Told
+from daskaug.progress import Tell
 from daskaug.statistics import Partial, StatisticsRecipe
 from daskaug.statistics import checkpoint as checkpoints
 from daskaug.statistics.interval import BlockSpread, Interval
@@ -95,7 +95,7 @@ class Pass:
     tolerance: float | None = None
     checkpoint: Path | None = None
     contract: checkpoints.Contract = dataclasses.field(default_factory=dict)
-    progress: Told | None = None
+    progress: Tell | None = None
     monitor: Callable[[Running], None] | None = None
     name: str = ""
     passes: int = 1

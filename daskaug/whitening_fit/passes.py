@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug.execution import Executor, run_ordered
-from daskaug.progress import Told
+from daskaug.progress import Tell
 from daskaug.sources import BlockReader, Source
 from daskaug.statistics.whitening.plan import PASS_NBYTES
 from daskaug.statistics.whitening.samples import BAND_FEATURES
@@ -122,7 +122,7 @@ def run_pass(
 class Count:
     """Images seen, over all passes. The first pass is over when this begins."""
 
-    def __init__(self, progress: Told | None, samples: int, passes: int) -> None:
+    def __init__(self, progress: Tell | None, samples: int, passes: int) -> None:
         self._progress, self._done, self._all = progress, samples, samples * passes
 
     def add(self, images: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from daskaug.config import Config
 from daskaug.errors import ConfigError
 from daskaug.execution import Executor
-from daskaug.progress import Told
+from daskaug.progress import Tell
 from daskaug.statistics import Statistics
 from daskaug.statistics.whitening import Centre, Whitening, WhiteningPlan, gram_nbytes, plan_whitening
 from daskaug.statistics.whitening.plan import STORED_NBYTES
@@ -195,7 +195,7 @@ class WhiteningFit:
         transform: BlockTransform | None,
         *,
         seed: int | None,
-        progress: Told | None = None,
+        progress: Tell | None = None,
     ) -> Whitening:
         """What is left to do after the first pass.
 
