@@ -26,7 +26,7 @@ from tests.faults.runs import committed
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
-N, SHARD_ROWS, HELD_AT = 240, 10, 60
+N, SHARD_ROWS, HELD_AT = 350, 5, 60
 X = pictures.tiles(48, N)
 
 HOSTILE_WORKER = (
