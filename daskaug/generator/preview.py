@@ -117,13 +117,24 @@ class Preview:
         )
 
     def png(self) -> bytes:
-        """The sheet as the content of a PNG file."""
+        """The sheet as the content of a PNG file.
+
+        Returns
+        -------
+        bytes
+        """
         content = io.BytesIO()
         self.picture.save(content, format="PNG")
         return content.getvalue()
 
     def save(self, path: str | Path) -> None:
-        """Write the sheet to a picture file; the ending says of which format."""
+        """Write the sheet to a picture file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The ending says of which format.
+        """
         self.picture.save(path)
 
     def _repr_png_(self) -> bytes:
