@@ -104,6 +104,25 @@ def test_the_commands_of_the_quickstart_work_in_their_order(tmp_path: Path, monk
     assert {path.name for path in tmp_path.glob("*.png")} == {"sheet.png", "40.png"}
 
 
+def test_the_commands_and_lines_of_the_readme_work_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the training, whose model is the reader's."""
+    monkeypatch.chdir(tmp_path)
+    module_of(ROOT / "docs" / "conftest.py").set_up(tmp_path)
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = [line.split(maxsplit=1)[1] for line in page.splitlines() if line.startswith("    daskaug ")]
+    assert [command.split()[0] for command in commands] == ["ingest", "fit", "materialize", "verify"]
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command))
+        assert result.exit_code == 0, f"{command}: {result.output}"
+    lines = "".join(found["code"] for found in FENCE.finditer(page) if found["language"] == "python")
+    assert "model.fit(" in lines
+    namespace: dict[str, object] = {}
+    exec(re.sub(r"^model\.fit.*$", "next(batches)", lines, flags=re.M), namespace)
+    assert len(namespace["stored"]) == 3
+
+
 def test_the_picture_of_the_flow_is_what_its_script_draws() -> None:
     drawn = module_of(ROOT / "docs" / "make_pictures.py").flow()
     assert (ROOT / "docs" / "images" / "flow.svg").read_text(encoding="utf-8") == drawn

@@ -66,6 +66,7 @@ def check(
     scheduler: Scheduler = None,
 ) -> None:
     """List what cannot be read: files, or chunks of a store. The exit code is 1 if there is anything."""
+    from daskaug.cards.escaping import as_text
     from daskaug.checking import check as run
     from daskaug.ingest import Reading
 
@@ -73,9 +74,9 @@ def check(
     with reported("check"), cluster(scheduler):
         findings = run(target, reading, progress=True)
     for fact in findings.facts:
-        typer.echo(fact)
+        typer.echo(as_text(fact))
     for fault in findings.faults:
-        typer.echo(f"BAD  {fault}")
+        typer.echo(f"BAD  {as_text(fault)}")
     typer.echo(f"{len(findings.faults)} faults" if findings.faults else "nothing is wrong")
     if findings.faults:
         raise typer.Exit(1)

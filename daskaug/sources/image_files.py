@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
 from daskaug import stopping
+from daskaug.cards.escaping import as_text
 from daskaug.errors import ConfigError, SourceError
 from daskaug.pictures import COLOR_MODES, INTERPOLATIONS, load_mask, load_picture, to_array
 from daskaug.planning.blocks import TARGET_NBYTES, Plan, plan_blocks
@@ -104,7 +105,7 @@ class BadFile:
 
     def __str__(self) -> str:
         row = "" if self.row < 0 else f" (row {self.row})"
-        return f"{self.path}{row}: {self.reason}"
+        return as_text(f"{self.path}{row}: {self.reason}")  # a name may hold anything, for a terminal to obey
 
 
 class ImageFiles(Source):
