@@ -103,7 +103,8 @@ class ZarrSource(Source):
         array, stored = self._open(), self._look()
         try:
             with stage("read", stop - start, (stop - start) * self.row_nbytes):
-                block = np.asarray(array[start:stop])
+                block = np.asarray(array[start:stop]).astype(self.dtype, copy=False)
+            stored.check(array, block, start, self.locator)
         except UNREADABLE as error:
             secrets = secrets_of_store(self._store)
             told = censored(" ".join(str(error).split()), secrets)
@@ -111,8 +112,6 @@ class ZarrSource(Source):
             if explained is None:
                 raise
             raise explained from (None if is_revealing(error, secrets) else error)
-        block = block.astype(self.dtype, copy=False)
-        stored.check(array, block, start, self.locator)
         return block
 
     def reader(self, start: int, stop: int) -> BlockReader:

@@ -20,6 +20,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest
 from zarr.core.buffer import default_buffer_prototype
+from zarr.core.common import concurrent_map
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, WrapperStore
 
@@ -33,6 +34,9 @@ UNREADABLE = (ArithmeticError, EOFError, LookupError, PermissionError, RuntimeEr
 
 MOST_LOCAL, MOST_ELSEWHERE = 200_000, 20_000
 """Chunks or shards that are looked for: it takes a second or two at most, and far less than reading them."""
+
+MOST_ASKED = 16
+"""Chunks that a listing leaves out which are asked for, before it is believed."""
 
 MOST_RUNS = 256
 """Stretches of chunks that are not there which travel with every task."""
@@ -79,7 +83,7 @@ class Stored:
         array : zarr.Array
         block : (b, h, w, c) array
             What was read, from row `start` on. What is nothing but the fill value is read once more if it is stored: it
-            may have been away for a moment.
+            may have been away for a moment. That costs two requests after each other, however many chunks it is.
         start : int
         locator : str
 
@@ -87,19 +91,25 @@ class Stored:
         ------
         UnreadableError
         """
-        for place, (rows, *across) in _only_fill(array, block, start):
-            key = array.metadata.encode_chunk_key(place)
-            if self._was_absent(int(np.ravel_multi_index(place, _grid(array)))):
-                continue
-            if _is_stored(array, key):
-                block[rows, *across] = array[start + rows.start : start + rows.stop, *across]
-                continue
-            if self.absent is None and _is_stored(array, _metadata_key(array)):
-                continue  # nobody knows whether it was ever there
-            raise UnreadableError(
-                f"{_rows_of(array, place[0]).capitalize()} of {locator} are gone: {key} is not there any more, and "
-                f"would read as {_fill_value(array)} throughout. Somebody removes or rewrites the array. {_WAY_OUT}"
-            )
+        doubtful = [
+            (place, where)
+            for place, where in _only_fill(array, block, start)
+            if not self._was_absent(int(np.ravel_multi_index(place, _grid(array))))
+        ]
+        if not doubtful:
+            return
+        keys = [array.metadata.encode_chunk_key(place) for place, _ in doubtful]
+        found = _are_stored(array, keys)
+        _read_again(array, block, start, [where for (_, where), there in zip(doubtful, found, strict=True) if there])
+        if all(found) or (self.absent is None and all(_are_stored(array, [_metadata_key(array)]))):
+            return  # or nobody knows whether the others were ever there
+        place, key = next(
+            (place, key) for (place, _), key, there in zip(doubtful, keys, found, strict=True) if not there
+        )
+        raise UnreadableError(
+            f"{_rows_of(array, place[0]).capitalize()} of {locator} are gone: {key} is not there any more, and "
+            f"would read as {_fill_value(array)} throughout. Somebody removes or rewrites the array. {_WAY_OUT}"
+        )
 
     def _was_absent(self, number: int) -> bool:
         return any(start <= number < stop for start, stop in self.absent or ())
@@ -190,11 +200,24 @@ def _present(array: zarr.Array[Any]) -> NDArray[np.bool_] | None:
     if is_local:
         return np.array(look_at(os.path.exists, [f"{store.root}/{key}" for key in keys]), np.bool_)
     try:
-        there = sync(_keys(store, prefix))
+        listed = sync(_keys(array.store, prefix))
+        present = np.array([key in listed for key in keys], np.bool_)
+        is_true = f"{prefix}{_metadata_key(array)}" in listed and not _is_one_stored(
+            array, np.argwhere(~present.reshape(grid))
+        )
     except Exception as error:  # noqa: BLE001  a store that cannot be listed can be read all the same
         log.debug("%s cannot be listed: %s", array.store_path, error)
         return None
-    return np.array([key in there for key in keys], np.bool_)
+    if not is_true:  # a server of plain files, for one, may list nothing, and some stores list a part
+        log.debug("%s is not listed in full", array.store_path)
+        return None
+    return present
+
+
+def _is_one_stored(array: zarr.Array[Any], places: NDArray[np.intp]) -> bool:
+    """Whether one of the chunks that a listing leaves out is there all the same; a few of them are asked for."""
+    few = places[:: max(1, -(-len(places) // MOST_ASKED))].tolist()
+    return any(_are_stored(array, [array.metadata.encode_chunk_key(tuple(place)) for place in few]))
 
 
 # Zarr has no public name for its own event loop, which stores far away are bound to.
@@ -202,8 +225,11 @@ async def _keys(store: Any, prefix: str) -> set[str]:
     return {key async for key in store.list_prefix(prefix)}
 
 
-def _is_stored(array: zarr.Array[Any], key: str) -> bool:
-    return sync(_found(array.store, f"{array.path}/{key}" if array.path else key))
+def _are_stored(array: zarr.Array[Any], keys: list[str]) -> list[bool]:
+    """Of each key below an array whether it is there; all are asked for side by side, as many as Zarr reads."""
+    prefix = f"{array.path}/" if array.path else ""
+    asked = [(array.store, f"{prefix}{key}") for key in keys]
+    return sync(concurrent_map(asked, _found, zarr.config.get("async.concurrency")))
 
 
 # A byte of it is read: whether an object exists, some file systems answer from a listing that they have kept.
@@ -249,6 +275,21 @@ def _only_fill(
         piece = block[where]
         if _same(piece[0], fill).all() and _same(piece, fill).all():
             yield (first + number, *place), where
+
+
+def _read_again(array: zarr.Array[Any], block: NDArray[Any], start: int, places: list[tuple[slice, ...]]) -> None:
+    """Read some places of a block, which starts at row `start`, once more: all in one go."""
+    if not places:
+        return
+    rows = np.unique(np.concatenate([np.arange(where[0].start, where[0].stop) for where in places]))
+    # Whatever lies between them across the images is read too; nearly always a chunk has whole images.
+    first = [min(where[axis].start for where in places) for axis in range(1, block.ndim)]
+    across = [slice(begin, max(where[axis].stop for where in places)) for axis, begin in enumerate(first, 1)]
+    again = np.asarray(array.oindex[(start + rows, *across)])
+    for taken, *sides in places:
+        at = np.searchsorted(rows, taken.start)
+        inner = (slice(side.start - begin, side.stop - begin) for side, begin in zip(sides, first, strict=True))
+        block[taken, *sides] = again[at : at + taken.stop - taken.start, *inner]
 
 
 def _same(values: NDArray[Any], fill: Any) -> NDArray[np.bool_]:

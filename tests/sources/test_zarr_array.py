@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import pickle
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 from zarr.storage import MemoryStore, WrapperStore
 
-from daskaug.errors import SourceError
+from daskaug.errors import SourceError, UnreadableError
 from daskaug.sources import open_images
 from daskaug.sources.base import CarryingReader
 from tests import pictures
@@ -20,15 +25,45 @@ X = pictures.tiles(16, 50)
 
 
 class CountingStore(WrapperStore):
-    """Notes what is asked for."""
+    """Notes what is asked for, and how much of it side by side."""
 
     def __init__(self, store) -> None:
         super().__init__(store)
         self.asked: list[str] = []
+        self.waiting, self.alone = 0, 0
 
     async def get(self, key, prototype, byte_range=None):
         self.asked.append(f"{key} {byte_range}")
-        return await super().get(key, prototype, byte_range)
+        is_first = not self.waiting
+        self.waiting += 1
+        await asyncio.sleep(0)  # others that are under way get their turn
+        self.alone += is_first and self.waiting == 1
+        found = await super().get(key, prototype, byte_range)
+        self.waiting -= 1
+        return found
+
+
+class PartlyListed(WrapperStore):
+    """As a server of plain files, which can be read and not listed."""
+
+    listed = "^$"
+
+    async def list_prefix(self, prefix):
+        async for key in super().list_prefix(prefix):
+            if re.search(self.listed, key):
+                yield key
+
+
+class Interrupted(WrapperStore):
+    """A chunk is away when it is first read; then there is what another writer has put there."""
+
+    content, reads = b"", 0
+
+    async def get(self, key, prototype, byte_range=None):
+        if not key.endswith("c/1/0/0/0"):
+            return await super().get(key, prototype, byte_range)
+        self.reads += 1
+        return prototype.buffer.from_bytes(self.content) if self.reads > 1 else None
 
 
 def sent(source):
@@ -89,6 +124,56 @@ def test_rows_are_taken_with_each_chunk_read_once_and_no_other_chunk(shards):
     chunks = [asked for asked in array.store.asked if "Suffix" not in asked]  # an index lies at the end of its shard
     assert len(chunks) == len(set(chunks)) == len(set(rows // 4))
     assert all("Range" in asked for asked in chunks) == bool(shards)  # no shard is read as a whole
+
+
+def test_black_images_cost_one_look_and_one_reading_more_however_many_they_are():
+    images = np.maximum(X, 1)
+    images[::2] = 0
+    memory = MemoryStore()
+    zarr.create_array(memory, data=images, chunks=(1, 16, 16, 3), config={"write_empty_chunks": True})
+    array = zarr.open_array(CountingStore(memory), mode="r")
+    source = open_images(array)
+    source.read(0, 1)
+    array.store.asked.clear()
+    array.store.alone = 0
+    assert np.array_equal(source.read(0, 50), images)
+    asked = collections.Counter(entry.split()[0] for entry in array.store.asked)
+    assert asked == {f"c/{row}/0/0/0": 1 if row % 2 else 3 for row in range(50)}
+    assert array.store.alone <= 3  # at most a left-over of each round
+
+
+@pytest.mark.parametrize("listed", ["^$", "zarr.json", "zarr.json|c/[0-3]/"])
+def test_of_a_store_that_lists_not_all_nothing_is_called_missing_and_what_goes_is_noticed(listed, caplog):
+    memory = MemoryStore()
+    zarr.create_array(memory, name="deep/images", data=X, chunks=(10, 16, 16, 3))
+    array = zarr.open_array(PartlyListed(memory), path="deep/images", mode="r")
+    array.store.listed = listed
+    source = open_images(array)
+    assert np.array_equal(source.read(0, 50), X)
+    assert "not stored" not in caplog.text
+    sync(memory.clear())
+    with pytest.raises(UnreadableError, match=r"Rows 40 to 50 of .* are gone"):
+        source.read(40, 50)
+
+
+def test_a_store_that_lists_nothing_is_not_believed_where_some_chunks_really_are_left_out(caplog):
+    images = np.maximum(X, 1)
+    images[::4] = 0
+    memory = MemoryStore()
+    zarr.create_array(memory, data=images, chunks=(1, 16, 16, 3))
+    assert np.array_equal(open_images(zarr.open_array(PartlyListed(memory), mode="r")).read(0, 50), images)
+    assert "not stored" not in caplog.text
+
+
+def test_a_chunk_that_was_away_for_a_moment_is_read_again_and_a_half_written_one_is_named():
+    memory = MemoryStore()
+    zarr.create_array(memory, data=X, chunks=(10, 16, 16, 3))
+    content = sync(memory.get("c/1/0/0/0", default_buffer_prototype())).to_bytes()
+    back, half = (zarr.open_array(Interrupted(memory), mode="r") for _ in range(2))
+    back.store.content, half.store.content = content, content[: len(content) // 2]
+    assert np.array_equal(open_images(back).read(5, 35), X[5:35])
+    with pytest.raises(UnreadableError, match=r"Rows 10 to 20 of .* cannot be read, for c/1/0/0/0 is damaged"):
+        open_images(half).read(5, 35)
 
 
 @pytest.mark.parametrize("rows", [[50], [-1], [3, 50]])
