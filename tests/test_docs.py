@@ -88,17 +88,22 @@ def module_of(path: Path):
     return module
 
 
+def commands_run(page: str) -> list[str]:
+    """The names of the commands on a page, each of which is run."""
+    commands = [line.split(maxsplit=1)[1] for line in page.splitlines() if line.startswith("    daskaug ")]
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command))
+        assert result.exit_code == 0, f"{command}: {result.output}"
+    return [command.split()[0] for command in commands]
+
+
 def test_the_commands_of_the_quickstart_work_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     module_of(ROOT / "docs" / "conftest.py").set_up(tmp_path)
     page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
-    commands = [line.split(maxsplit=1)[1] for line in page.splitlines() if line.startswith("    daskaug ")]
-    assert [command.split()[0] for command in commands] == [
+    assert commands_run(page) == [
         "check", "ingest", "fit", "preview", "materialize", "info", "verify", "replay",
     ]  # fmt: skip
-    for command in commands:
-        result = CliRunner().invoke(app, shlex.split(command))
-        assert result.exit_code == 0, f"{command}: {result.output}"
     assert "nothing is wrong" in CliRunner().invoke(app, ["verify", "augmented.zarr", "--full"]).output
     assert len(open_materialized("augmented.zarr")) == 3 * 24
     assert {path.name for path in tmp_path.glob("*.png")} == {"sheet.png", "40.png"}
@@ -111,16 +116,12 @@ def test_the_commands_and_lines_of_the_readme_work_in_their_order(
     monkeypatch.chdir(tmp_path)
     module_of(ROOT / "docs" / "conftest.py").set_up(tmp_path)
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = [line.split(maxsplit=1)[1] for line in page.splitlines() if line.startswith("    daskaug ")]
-    assert [command.split()[0] for command in commands] == ["ingest", "fit", "materialize", "verify"]
-    for command in commands:
-        result = CliRunner().invoke(app, shlex.split(command))
-        assert result.exit_code == 0, f"{command}: {result.output}"
+    assert commands_run(page) == ["ingest", "fit", "materialize", "verify"]
     lines = "".join(found["code"] for found in FENCE.finditer(page) if found["language"] == "python")
     assert "model.fit(" in lines
     namespace: dict[str, object] = {}
     exec(re.sub(r"^model\.fit.*$", "next(batches)", lines, flags=re.M), namespace)
-    assert len(namespace["stored"]) == 3
+    assert len(open_materialized("three.zarr")) == 3 * 24
 
 
 def test_the_picture_of_the_flow_is_what_its_script_draws() -> None:
