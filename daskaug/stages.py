@@ -164,15 +164,19 @@ class stage:
         collected.add(self._name, own, self._images if counts else 0, self._nbytes if counts else 0)
 
 
+PICTURE_SIDE = 128
+"""Pixels on a side that a picture is kept with, at most: twice those that are shown."""
+
+
 def offer(images: NDArray[Any], ids: NDArray[Any], epoch: int, data_format: str) -> None:
-    """Show what was made, to whoever collects pictures; its first image is copied then.
+    """Show what was made, to whoever collects pictures; every so many pixels of its first image are copied then.
 
     What is made within a transform is not finished, and not shown.
 
     Parameters
     ----------
-    images : (b, ...) array
-        In the data format.
+    images : (b, h, w, c) or (b, c, h, w) array
+        In the data format. At most :data:`PICTURE_SIDE` pixels on a side are kept.
     ids : (b,) integers
     epoch : int
     data_format : {"channels_last", "channels_first"}
@@ -182,7 +186,12 @@ def offer(images: NDArray[Any], ids: NDArray[Any], epoch: int, data_format: str)
         return
     within = _innermost.get()
     if within is None or within._name != "transform":
-        collected.take_picture(Picture(images[0].copy(), data_format, int(ids[0]), int(epoch)))
+        first = images[0]
+        height, width = first.shape[1:] if data_format == "channels_first" else first.shape[:2]
+        every = max(1, -(-max(height, width) // PICTURE_SIDE))
+        pixels = slice(None, None, every)
+        part = first[:, pixels, pixels] if data_format == "channels_first" else first[pixels, pixels]
+        collected.take_picture(Picture(part.copy(), data_format, int(ids[0]), int(epoch)))
 
 
 @contextlib.contextmanager

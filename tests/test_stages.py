@@ -135,3 +135,23 @@ def test_one_finished_image_is_shown_and_a_mask_or_an_unfinished_one_never_is():
     with collecting(shown):
         offer(x, np.arange(4), 0, "channels_last")
     assert shown.picture is None
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("size", [(1000, 700), (5, 3000), (128, 128)])
+def test_of_a_large_image_few_pixels_are_kept_in_its_shape(data_format, size):
+    first = data_format == "channels_first"
+    height, width = np.mgrid[: size[0], : size[1]]
+    image = np.stack([height, width, height + width], axis=0 if first else 2)
+    collected = Collected(wants_picture=True)
+    with collecting(collected):
+        offer(image[None], np.array([0]), 0, data_format)
+    assert collected.picture is not None
+    kept = collected.picture.image
+    assert kept.base is None  # the batch is not kept with it
+    rows, columns = (kept[0], kept[1]) if first else (kept[..., 0], kept[..., 1])
+    every = -(-max(size) // 128)
+    assert max(rows.shape) <= 128
+    assert rows.max() > size[0] - 1 - every
+    assert columns.max() > size[1] - 1 - every
+    assert set(np.diff(rows, axis=0).flat) | set(np.diff(columns, axis=1).flat) == {every}

@@ -54,7 +54,12 @@ class DashboardPlugin(SchedulerPlugin):
     async def _tell(self, told: Any = None) -> str:
         """Take a message; one that makes no sense is dropped, for it may be of another version."""
         with contextlib.suppress(Exception):
-            if told["what"] != "worker" or told["address"] in self._scheduler.workers:
+            # What was under way when its sender left may come late.
+            if told["what"] == "worker":
+                is_late = told["address"] not in self._scheduler.workers
+            else:
+                is_late = told["state"] == "running" and told["client"] not in self._scheduler.clients
+            if not is_late:
                 self._state.tell(time.time(), told)
         return "OK"
 

@@ -35,8 +35,14 @@ MOST_RUNNING = 240
 """Points of a fit's running mean that are kept; every second one is dropped when there are more."""
 
 MOST_CHANNELS = 4
+MOST_ENDED = 256
+"""Jobs that are known to be over, whether or not they are still shown."""
+
 WINDOW_SECONDS = 5.0
 """Rates are those of so many seconds."""
+
+LONGEST_WINDOW_SECONDS = 60.0
+"""Of whoever tells seldom; after that nothing seems to be done any more."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DIRECTIONS = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
@@ -82,19 +88,21 @@ class Counter:
 
     def rate(self, now: float) -> float:
         """Growth per second, until now."""
-        if len(self._points) < 2:
+        points = self._points
+        if len(points) < 2:
             return 0.0
+        newest, value = points[-1]
         # Whoever tells seldom is looked at over a longer time.
-        gap = self._points[-1][0] - self._points[-2][0]
-        window = max(self._window, 2.0 * gap)
+        window, gap = self._window, newest - points[-2][0]
+        if 2.0 * gap > window:
+            window = max(window, min(2.0 * gap, LONGEST_WINDOW_SECONDS))
         since = now - window
-        before = self._points[0]
-        for point in self._points:
-            if point[0] > since:
+        if newest <= since or not value:
+            return 0.0
+        for before in reversed(points):  # what is wanted is near the end
+            if before[0] <= since:
                 break
-            before = point
-        seconds = now - max(before[0], since)
-        return max(0.0, self.value - before[1]) / max(seconds, 1.0)
+        return max(0.0, value - before[1]) / max(now - max(before[0], since), 1.0)
 
 
 @dataclasses.dataclass
@@ -106,6 +114,8 @@ class Worker:
     name : str
     threads : int
     tasks : int
+    client : str
+        Of a consumer; otherwise empty.
     seconds, images, nbytes : dict of str to Counter
         By stage.
     """
@@ -113,6 +123,7 @@ class Worker:
     name: str
     threads: int = 1
     tasks: int = 0
+    client: str = ""
     seconds: dict[str, Counter] = dataclasses.field(default_factory=lambda: {name: Counter() for name in ALL_STAGES})
     images: dict[str, Counter] = dataclasses.field(default_factory=lambda: {name: Counter() for name in ALL_STAGES})
     nbytes: dict[str, Counter] = dataclasses.field(default_factory=lambda: {name: Counter() for name in ALL_STAGES})
@@ -182,7 +193,9 @@ class Job:
         if told.get("mean") is not None:
             self._add_running(told)
         state = plain(told.get("state", "running"))
-        if state != "running" and self.ended is None:
+        if state == "running":
+            self.ended = None  # its client had only lost its connection
+        elif self.ended is None:
             self.ended = now
         self.state = state
 
@@ -252,6 +265,11 @@ class Sample:
     stages: tuple[float, ...]
     workers: dict[str, float]
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything was done, or waited for, in the seconds before it."""
+        return bool(self.images or self.waited > 0 or any(self.stages) or any(self.workers.values()))
+
 
 class State:
     """All that is known on a scheduler."""
@@ -265,6 +283,8 @@ class State:
         """Taken so far, also those that are not kept any more."""
         self.left = Worker("workers that have left")
         """Totals of workers that are gone."""
+        self._ended: collections.deque[str] = collections.deque(maxlen=MOST_ENDED)
+        self._has_news = True
 
     def tell(self, now: float, told: Mapping[str, Any]) -> None:
         """Take over a message.
@@ -282,6 +302,7 @@ class State:
         ValueError, TypeError, KeyError
             For anything else.
         """
+        self._has_news = True
         if told["what"] == "worker":
             name = plain(told["name"])
             worker = self.workers.setdefault(str(told["address"])[:MOST_LETTERS], Worker(name))
@@ -295,6 +316,8 @@ class State:
 
     def _tell_job(self, now: float, told: Mapping[str, Any]) -> None:
         key = str(told["id"])[:MOST_LETTERS]
+        if key in self._ended:  # its last message may come twice, or overtake the one before it
+            return
         job = self.jobs.get(key)
         if job is None:
             job = Job(plain(told["kind"]), plain(told["name"]), str(told["client"])[:MOST_LETTERS], now)
@@ -309,19 +332,20 @@ class State:
                 where not in self.workers
                 and sum(each.startswith("consumer:") for each in self.workers) < MOST_CONSUMERS
             ):
-                self.workers[where] = Worker(plain(f"consumer ({told['kind']})"))
+                self.workers[where] = Worker(plain(f"consumer ({told['kind']})"), client=job.client)
             if where in self.workers:
                 self.workers[where].take(now, told)
         if job.ended is not None:
+            self._ended.append(key)
             self._leave(f"consumer:{key}")
         self._show(now, told.get("picture"), "consumer")
 
     def _drop_jobs(self) -> None:
         """Keep a few, and rather those that run."""
         while len(self.jobs) > MOST_JOBS:
-            ended = next((key for key, job in self.jobs.items() if job.ended is not None), next(iter(self.jobs)))
-            del self.jobs[ended]
-            self._leave(f"consumer:{ended}")
+            dropped = next((key for key, job in self.jobs.items() if job.ended is not None), next(iter(self.jobs)))
+            if self.jobs.pop(dropped).ended is not None:  # what one that runs has done will be told again, all of it
+                self._leave(f"consumer:{dropped}")
 
     def _show(self, now: float, picture: Any, worker: str) -> None:
         if not isinstance(picture, Mapping):
@@ -332,6 +356,7 @@ class State:
 
     def remove_worker(self, address: str) -> None:
         """It has left; what it has done counts still."""
+        self._has_news = True
         self._leave(address)
 
     def _leave(self, key: str) -> None:
@@ -347,12 +372,22 @@ class State:
 
     def remove_client(self, client: str, now: float) -> None:
         """It has gone; so have jobs that it has not said anything more about."""
+        self._has_news = True
         for job in self.jobs.values():
             if job.client == client and job.ended is None:
                 job.state, job.ended = "gone", now
+        for where in [where for where, worker in self.workers.items() if worker.client == client]:
+            if where.removeprefix("consumer:") not in self.jobs:
+                self._leave(where)
 
     def sample(self, now: float) -> None:
         """Once a second: note down how things stand."""
+        self.samples += 1
+        last = self.history[-1] if self.history else None
+        if last is not None and not self._has_news and not last.is_busy:  # nor can it be since
+            self.history.append(dataclasses.replace(last, time=now))
+            return
+        self._has_news = False
         running = [job for job in self.jobs.values() if job.ended is None]
         waited = [share for job in running if (share := job.share_waited(now)) is not None]
         rates: dict[str, float] = collections.defaultdict(float)
@@ -367,7 +402,6 @@ class State:
                 dict(sorted(rates.items(), key=lambda item: -item[1])[:MOST_CONSUMERS]),
             )
         )
-        self.samples += 1
 
     def threads_at(self, stage: str, now: float) -> float:
         """Threads of all workers that are at a stage, on average over the last seconds."""

@@ -52,6 +52,7 @@ class Courier:
     def __init__(self, loop: Any, send: Callable[[], Awaitable[Any]], pause: Callable[[], float]) -> None:
         self._loop, self._send, self._pause = loop, send, pause
         self._lock = threading.Lock()
+        self._one_at_a_time = asyncio.Lock()
         self._is_due = False
         self._last = -math.inf
 
@@ -64,11 +65,13 @@ class Courier:
         self._loop.add_callback(self._go)
 
     async def _go(self) -> None:
-        await asyncio.sleep(max(0.0, self._last + self._pause() - time.monotonic()))
-        with self._lock:
-            self._is_due = False
-        self._last = time.monotonic()
-        await self._go_now()
+        # A scheduler that is slow to answer is not sent more: one message is under way, and at most one waits.
+        async with self._one_at_a_time:
+            await asyncio.sleep(max(0.0, self._last + self._pause() - time.monotonic()))
+            with self._lock:
+                self._is_due = False
+            self._last = time.monotonic()
+            await self._go_now()
 
     def now(self) -> None:
         """There is something to tell that should not wait."""
@@ -207,10 +210,18 @@ def _telling_of(worker: Any) -> _Telling:
         return found
 
 
+def _telling_here() -> _Telling | None:
+    """Of the worker that runs this task; None on an executor whose threads do not know their worker."""
+    try:
+        return _telling_of(distributed.get_worker())
+    except ValueError:
+        return None
+
+
 @contextlib.contextmanager
 def measured(*, tells: bool) -> Iterator[None]:
     """Note what the stages of this task take, for distributed and, with `tells`, for our page."""
-    telling = _telling_of(distributed.get_worker()) if tells else None
+    telling = _telling_here() if tells else None
     collected = Collected() if telling is None else telling.tally.begin()
     if telling is not None:
         telling.courier.soon()

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,9 @@ MOST_SPANS = 32
 
 
 class Watching:
-    """What a client knows about being watched; asked for the first task, and then known.
+    """What a client knows about being watched; each scheduler is asked for the first task, and then known.
+
+    It does not keep the client: it is kept for as long as that is.
 
     Parameters
     ----------
@@ -34,9 +37,10 @@ class Watching:
     """
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self._client = weakref.ref(client)
         self._lock = threading.Lock()
-        self._has_page: bool | None = None
+        self._has_asked, self._has_page = False, False
+        self._scheduler: str | None = None
         self._spans: dict[Any, dict[str, Any]] = {}
         self.is_on = is_wanted()
 
@@ -45,18 +49,19 @@ class Watching:
         """Whether the scheduler listens; has it do so if it can."""
         if not self.is_on:
             return False
-        with self._lock:
-            if self._has_page is None:
-                self._has_page = self._register()
-            return self._has_page
-
-    def _register(self) -> bool:
-        try:
-            self._client.register_plugin(DashboardPlugin())
-        except Exception as error:  # noqa: BLE001  no daskaug there, or another; it does not matter why
-            log.info("The scheduler takes no daskaug page: %s", " ".join(str(error).split())[:300])
+        client = self._client()
+        if client is None:
             return False
-        return True
+        with self._lock:
+            scheduler = _scheduler_of(client)
+            if not self._has_asked or scheduler != self._scheduler:
+                try:
+                    self._has_page = _register(client)
+                    self._has_asked, self._scheduler = True, scheduler
+                except OSError as error:  # it cannot be reached: the next one may be
+                    log.debug("The scheduler could not be asked for a daskaug page: %r", error)
+                    return False
+            return self._has_page
 
     @property
     def bodies(self) -> Bodies:
@@ -97,9 +102,29 @@ class Watching:
         total : int
             Images.
         """
-        if not self.has_page:
+        client = self._client()
+        if client is None or not self.has_page:
             return NOBODY
-        return _Job(self._client, {"kind": kind, "name": name, "done": 0, "total": total})
+        return _Job(client, {"kind": kind, "name": name, "done": 0, "total": total})
+
+
+def _scheduler_of(client: Any) -> str | None:
+    """Which scheduler a client is connected to: one that was started anew has another id."""
+    # The client keeps this up to date, also when it connects again; client.scheduler_info() would ask for every task.
+    known: dict[str, Any] = getattr(client, "_scheduler_identity", {})
+    return known.get("id")
+
+
+def _register(client: Any) -> bool:
+    """Whether the scheduler takes the page; an OSError where it cannot be reached."""
+    try:
+        client.register_plugin(DashboardPlugin())
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001  no daskaug there, or another; it does not matter why
+        log.info("The scheduler takes no daskaug page: %s", " ".join(str(error).split())[:300])
+        return False
+    return True
 
 
 class _Job:
@@ -108,7 +133,7 @@ class _Job:
     def __init__(self, client: Any, facts: dict[str, Any]) -> None:
         self._client = client
         self._facts = facts | {"what": "job", "id": uuid.uuid4().hex, "client": client.id, "state": "running"}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # while it is held, the garbage collector may find an iterator, and end its job
         self._began = time.monotonic()
         self._collected = Collected(wants_picture=True)
         self._pictured = self._began

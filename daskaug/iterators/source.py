@@ -10,7 +10,7 @@ import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,15 @@ class PictureSaver:
             to_picture(image, self.data_format, scale=True).save(os.path.join(self.directory, name))
 
 
+class _Since(NamedTuple):
+    """Where an iterator was when it began to be followed: its meter counts since it was made."""
+
+    epoch: int
+    in_epoch: int
+    images: int
+    seconds_waited: float
+
+
 class SourceIterator(BatchIterator):
     """Batches of augmented and standardised images from a source.
 
@@ -98,6 +107,7 @@ class SourceIterator(BatchIterator):
     """Saved files are numbered at random below this, so that epochs seldom overwrite each other."""
 
     _follower: Follower
+    _end_following: weakref.finalize[..., Any] | None
 
     def __init__(
         self,
@@ -250,21 +260,28 @@ class SourceIterator(BatchIterator):
     def _be_followed(self, executor: Executor) -> None:
         """Have what is handed out told to the cluster's page, if it has one, until the iterator is gone."""
         total = self._steps(self.epoch).images
-        self._follower, self._followed_since = executor.follow("flow", self.source.locator, total), self.epoch
+        self._follower = executor.follow("flow", self.source.locator, total)
+        if self._end_following is not None:
+            self._end_following.detach()
+            self._end_following = None
         if self._follower is not NOBODY:
-            weakref.finalize(self, self._follower.end, "done").atexit = False
+            in_epoch = min(total, self.batch_index * self.batch_size)
+            self._followed_since = _Since(self.epoch, in_epoch, self.meter.images, self.meter.seconds_waited)
+            self._end_following = weakref.finalize(self, self._follower.end, "done")
+            self._end_following.atexit = False
 
     def _metered(self, serve: Any, *arguments: Any) -> Any:
         batch = super()._metered(serve, *arguments)
         if self._follower is not NOBODY:
-            handed, total = self.meter.images, self._steps(self.epoch).images
-            epochs, done = divmod(max(0, handed - 1), max(1, total))
+            since, total = self._followed_since, self._steps(self.epoch).images
+            handed = max(0, self.meter.images - since.images)
+            epochs, done = divmod(max(0, since.in_epoch + handed - 1), max(1, total))
             self._follower.tell(
                 done=done + 1,
                 total=total,
-                epoch=self._followed_since + epochs,
+                epoch=since.epoch + epochs,
                 handed=handed,
-                waited=self.meter.seconds_waited,
+                waited=max(0.0, self.meter.seconds_waited - since.seconds_waited),
             )
         return batch
 
@@ -518,11 +535,13 @@ class SourceIterator(BatchIterator):
         self._supplies: dict[tuple[Source, bool, Shuffle], Supply] = {}
         self._boundary = Boundary(self._serving.transform_on)
         self._follower = NOBODY
-        self._followed_since = 0
+        self._followed_since = _Since(0, 0, 0, 0.0)
+        self._end_following = None
         weakref.finalize(self, _stop_reading, self._supplies)
 
     def __getstate__(self) -> dict[str, Any]:
-        left = ("_supplies", "_boundary", "_follower", "_generator_state")  # the copy finds its generator as it is
+        # The copy finds its generator as it is, and is followed for itself.
+        left = ("_supplies", "_boundary", "_follower", "_followed_since", "_end_following", "_generator_state")
         return {name: value for name, value in super().__getstate__().items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from daskaug.dashboard import markup
 from daskaug.dashboard.state import (
+    ALL_STAGES,
     HISTORY_SECONDS,
     MOST_JOBS,
     MOST_LETTERS,
@@ -136,6 +137,77 @@ def test_totals_count_workers_that_have_left():
     state.remove_worker("tcp://0")
     assert state.totals("write") == (7.0, 35, 3500)
     assert state.totals("read") == (0.0, 0, 0)
+
+
+def test_what_a_consumer_did_counts_once_however_often_its_end_is_told():
+    state, stages = State(), {"transform": [1.0, 100, 100]}
+    for told in ("running", "done", "done", "running"):
+        state.tell(1.0, job("a", state=told, stages=stages))
+        assert state.totals("transform") == (1.0, 100, 100)
+    assert state.jobs["a"].state == "done"
+    for number in range(MOST_JOBS):  # it is not shown any more, but known
+        state.tell(2.0, job(str(number)))
+    state.tell(3.0, job("a", state="done", stages=stages))
+    assert state.totals("transform") == (1.0, 100, 100)
+    assert not [worker for worker in state.workers.values() if worker.client]
+
+
+def test_what_a_consumer_did_counts_once_where_more_jobs_run_than_are_shown():
+    state, running = State(), MOST_JOBS + 2
+    for _ in range(3):
+        for number in range(running):
+            state.tell(1.0, job(str(number), stages={"transform": [1.0, 100, 100]}))
+    assert state.totals("transform") == (running, 100 * running, 100 * running)
+    state.remove_client("c", 2.0)
+    assert len(state.workers) == MOST_JOBS  # of those that are shown as gone
+    for number in range(MOST_JOBS):
+        state.tell(3.0, job(f"new {number}", client="other"))
+    assert not state.workers
+    assert state.totals("transform") == (running, 100 * running, 100 * running)
+
+
+def test_a_client_that_comes_back_goes_on_with_its_jobs():
+    state = State()
+    state.tell(0.0, job(done=10, stages={"transform": [1.0, 10, 10]}))
+    state.remove_client("c", 5.0)
+    state.tell(6.0, job(done=20, stages={"transform": [2.0, 20, 20]}))
+    assert (state.jobs["a"].state, state.jobs["a"].ended) == ("running", None)
+    state.tell(7.0, job(done=100, state="done", stages={"transform": [3.0, 100, 100]}))
+    assert state.totals("transform") == (3.0, 100, 100)
+
+
+def test_samples_of_an_idle_cluster_are_those_that_would_be_taken():
+    state = State()
+    for second in range(20):
+        state.tell(float(second), worker(stages={"read": [second / 2, second, second]}))
+        state.tell(float(second), job(done=second, waited=second / 4))
+        state.sample(float(second))
+    for second in range(20, 40):
+        state.sample(float(second))
+        found = state.history[-1]
+        assert found.time == second
+        assert found.stages == tuple(state.threads_at(name, second) for name in ALL_STAGES)
+        assert found.workers == {"w": state.workers["tcp://1"].images_per_second(second)}
+        assert (found.images, found.waited) == (state.jobs["a"].rate(second), state.jobs["a"].share_waited(second))
+    assert not found.is_busy
+    assert state.samples == len(state.history) == 40
+    state.tell(40.0, worker(stages={"read": [10.0, 30, 30]}))
+    state.sample(40.0)
+    assert state.history[-1].workers["w"] > 0
+    state.remove_worker("tcp://1")
+    state.tell(41.0, job(state="done"))
+    state.sample(50.0)
+    state.sample(51.0)
+    assert state.history[-1].workers == {}
+    assert math.isnan(state.history[-1].waited)
+
+
+def test_whoever_tells_seldom_does_not_seem_to_work_for_ever():
+    counter = Counter()
+    counter.set(0.0, 0.0)
+    counter.set(3600.0, 120.0)
+    assert counter.rate(3600.0) == pytest.approx(2.0)
+    assert counter.rate(3661.0) == 0.0
 
 
 def test_what_makes_no_sense_is_refused():

@@ -176,9 +176,15 @@ def test_a_stream_tells_what_was_handed_out_and_waited_for(client, cluster, sour
     assert transformed_here >= 2 * N + 8 if place == "consumer" else not consumer
     flow.close()
     until(lambda: job.state, lambda found: found == "done")
-    again = next(flow)
-    assert len(again) == 8
+    before = flow.meter.seconds_waited
+    for _ in range(len(flow)):  # goes on with the second batch of the third epoch
+        next(flow)
     until(lambda: len(state.jobs), lambda found: found == 2)
+    again = until(lambda: only_of(state, 1), lambda again: again.handed.value == N)
+    assert (again.epoch, again.done, again.total) == (3, 8, N)
+    assert again.waited is not None
+    assert again.waited.value == pytest.approx(flow.meter.seconds_waited - before, abs=1e-6)
+    assert (job.handed.value, job.state) == (2 * N + 8, "done")
 
 
 def test_a_stream_that_is_dropped_is_over(client, cluster, source):
