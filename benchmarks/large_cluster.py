@@ -89,6 +89,7 @@ class _Counting:
     def submit_all(self, function: Any, tasks: Any, name: str) -> Any:
         from daskaug.execution.cluster import _messages
 
+        tasks = list(tasks)
         self.calls += len(list(_messages(tasks)))
         return self._executor.submit_all(function, tasks, name)
 

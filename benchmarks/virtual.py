@@ -15,7 +15,7 @@ import dataclasses
 import heapq
 import math
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -196,7 +196,7 @@ class VirtualCluster:
     def submit(self, function: Any, reader: BlockReader, args: tuple[Any, ...], name: str) -> _Task:
         return self.submit_all(function, [(reader, args)], name)[0]
 
-    def submit_all(self, function: Any, tasks: Sequence[tuple[BlockReader, tuple[Any, ...]]], name: str) -> list[_Task]:
+    def submit_all(self, function: Any, tasks: Iterable[tuple[BlockReader, tuple[Any, ...]]], name: str) -> list[_Task]:
         costs = self._costs
         made = [_Task(self, next(self._seconds)) for _ in tasks]
         self._pending += len(made)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import math
+import sys
+import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import dask.config
 import distributed
 from dask.sizeof import sizeof
 from distributed.comm.core import CommClosedError
@@ -19,7 +23,7 @@ from distributed.protocol import pickle
 from daskaug.errors import DaskaugError, LostClusterError
 from daskaug.execution import agreement, graph
 from daskaug.execution.bodies import as_loaded
-from daskaug.execution.executor import Pending, Task
+from daskaug.execution.executor import LOOK_SECONDS, Pending, Task, all_or_none
 from daskaug.execution.following import Follower
 from daskaug.execution.limits import tightest
 from daskaug.execution.losses import Work
@@ -212,8 +216,11 @@ def _made(pending: Sequence[Pending]) -> list[ClientPending]:
     return made
 
 
-def _messages(tasks: Sequence[Task]) -> Iterator[list[Task]]:
-    """Tasks that may share a message; what carries pixels, or works on blocks of a graph, has one for itself."""
+def _messages(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    """Tasks that may share a message; what carries pixels, or works on blocks of a graph, has one for itself.
+
+    That goes out before the next task is made, so that its pixels need not be here any more by then.
+    """
     group: list[Task] = []
     nbytes = 0
     for reader, args in tasks:
@@ -223,9 +230,23 @@ def _messages(tasks: Sequence[Task]) -> Iterator[list[Task]]:
             yield group
             group, nbytes = [], 0
         group.append((reader, args))
-        nbytes += size + (LARGE if is_alone else 0)
+        nbytes += size
+        if is_alone:
+            del reader
+            yield group
+            group, nbytes = [], 0
     if group:
         yield group
+
+
+_configuring = threading.Lock()
+
+
+@contextlib.contextmanager
+def _large_messages() -> Iterator[None]:
+    """While pixels travel by way of the scheduler: what dask advises instead cannot be had without workers."""
+    with _configuring, dask.config.set({"distributed.admin.large-graph-warning-threshold": sys.maxsize}):
+        yield
 
 
 class _OnCluster:
@@ -235,6 +256,9 @@ class _OnCluster:
         self.functions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self.parts: collections.OrderedDict[Any, Any] = collections.OrderedDict()
         self.held = HELD_PARTS
+        self.lock = threading.RLock()
+        """Around `parts`: several iterators may take from them. A finalizer may run in a thread that holds it."""
+        self.has_workers, self.looked = False, -math.inf
         self.threads: int | None = None
         self.watching = Watching(client)
 
@@ -331,34 +355,41 @@ class ClientExecutor:
             shared, bodies = self._function(function), self._watching.bodies
             with self._watching.span(name):
                 if parts is not None:
-                    blocks = [self._part(part) for part in parts]
-                    return self._client.submit(bodies.call_on_parts, shared, reader.assembly(), blocks, args, **options)
-                carried: Any = reader
-                if is_sent:
-                    with contextlib.suppress(CommClosedError):  # a worker has just died: then by way of the scheduler
-                        carried = self._client.scatter(reader, hash=False)
-                return self._client.submit(bodies.call, shared, carried, args, **options)
+                    with self._shared.lock:  # nobody gives them up before the scheduler knows who needs them
+                        blocks = [self._part(part) for part in parts]
+                        return self._client.submit(
+                            bodies.call_on_parts, shared, reader.assembly(), blocks, args, **options
+                        )
+                sent = self._on_workers(reader) if is_sent else None
+                if sent is not None:
+                    return self._client.submit(bodies.call, shared, sent, args, **options)
+                with _large_messages() if is_sent else contextlib.nullcontext():
+                    return self._client.submit(bodies.call, shared, reader, args, **options)
 
         with _asking(self._client):
             return ClientPending(self._client, begin(), Work(reader, name), begin if is_sent else None)
 
-    def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> list[ClientPending]:
+    def submit_all(self, function: Callable[..., Any], tasks: Iterable[Task], name: str) -> list[ClientPending]:
         """See :meth:`daskaug.execution.Executor.submit_all`."""
-        made: list[ClientPending] = []
-        for group in _messages(tasks):
-            if len(group) == 1:
-                made.append(self.submit(function, *group[0], name))
-                continue
-            readers, args = zip(*group, strict=True)
-            keys = [f"{name}-{uuid.uuid4().hex}" for _ in group]
-            with _asking(self._client), self._watching.span(name):
-                shared = [self._function(function)] * len(group)
-                futures = self._client.map(self._watching.bodies.call, shared, readers, args, key=keys, pure=False)
-            made += [
-                ClientPending(self._client, future, Work(reader, name))
-                for future, reader in zip(futures, readers, strict=True)
-            ]
+        with all_or_none() as made:
+            for group in _messages(tasks):
+                made += self._submit_group(function, group, name)
+                group.clear()
         return made
+
+    def _submit_group(self, function: Callable[..., Any], group: list[Task], name: str) -> list[ClientPending]:
+        """With one message."""
+        if len(group) == 1:
+            return [self.submit(function, *group[0], name)]
+        readers, args = zip(*group, strict=True)
+        keys = [f"{name}-{uuid.uuid4().hex}" for _ in group]
+        with _asking(self._client), self._watching.span(name):
+            shared = [self._function(function)] * len(group)
+            futures = self._client.map(self._watching.bodies.call, shared, readers, args, key=keys, pure=False)
+        return [
+            ClientPending(self._client, future, Work(reader, name))
+            for future, reader in zip(futures, readers, strict=True)
+        ]
 
     def fetch(self, pending: Sequence[Pending]) -> int:
         """See :meth:`daskaug.execution.Executor.fetch`."""
@@ -404,8 +435,11 @@ class ClientExecutor:
     def give_up_parts(self) -> None:
         """See :meth:`daskaug.execution.Executor.give_up_parts`."""
         held = self._shared.parts
-        for key in [key for key, future in held.items() if future.status == "pending"]:
-            held.pop(key).release()
+        with self._shared.lock:
+            for key in [key for key, future in held.items() if future.status == "pending"]:
+                future = held.pop(key, None)  # which is None where a finalizer has come in between
+                if future is not None:
+                    future.release()
 
     def follow(self, kind: str, name: str, total: int) -> Follower:
         """See :meth:`daskaug.execution.Executor.follow`."""
@@ -415,20 +449,41 @@ class ClientExecutor:
         """The function itself, or a copy on every worker where it carries much (a whitening matrix, say)."""
         known = self._shared.functions.get(function)
         if known is None or (known and not self._is_usable(known)):
-            is_large = len(pickle.dumps(function)) > LARGE
-            known = self._client.scatter(function, broadcast=True, hash=False) if is_large else False
+            known = self._sent_once(function) if len(pickle.dumps(function)) > LARGE else False
             self._shared.functions[function] = known
         return known or function
+
+    def _sent_once(self, function: Callable[..., Any]) -> Any:
+        """The future of a function that carries much."""
+        sent = self._on_workers(function, broadcast=True)
+        if sent is None:
+            # It waits at the scheduler, as a task's result to be, and workers hand it to each other when they come.
+            with _large_messages():
+                sent = self._client.submit(as_loaded, function, key=f"daskaug-function-{uuid.uuid4().hex}", pure=False)
+        return sent
+
+    def _on_workers(self, sent: Any, **options: Any) -> Any:
+        """The future of what is put on workers; None where there is none, or none that takes it."""
+        shared = self._shared
+        if time.monotonic() - shared.looked > LOOK_SECONDS:
+            shared.has_workers = bool(self._client.nthreads())
+            shared.looked = time.monotonic()
+        if not shared.has_workers:  # an adaptive cluster's come with the tasks; asked for them, it would wait for long
+            return None
+        with contextlib.suppress(CommClosedError, TimeoutError):  # they have just died, or are all paused
+            return self._client.scatter(sent, hash=False, **options)
+        return None
 
     def _part(self, part: Any) -> Any:
         """The future of a block; the last ones are held, since several tasks look at the same block."""
         if isinstance(part, SharedBlock):
             return part.held.future(part, self._is_usable, functools.partial(self._begin_reading, part.reader))
         held = self._shared.parts
-        future = held.pop(part.key, None)
-        if future is None or not self._is_usable(future):
-            future = self._client.compute(part)
-        held[part.key] = future
-        while len(held) > self._shared.held:
-            held.popitem(last=False)
+        with self._shared.lock:
+            future = held.pop(part.key, None)
+            if future is None or not self._is_usable(future):
+                future = self._client.compute(part)
+            held[part.key] = future
+            while len(held) > self._shared.held:
+                held.popitem(last=False)
         return future

@@ -109,8 +109,12 @@ class Executor(Protocol):
             What the task is called in the dashboard.
         """
 
-    def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> Sequence[Pending]:
-        """As :meth:`submit` does for each task, with as few messages as it takes."""
+    def submit_all(self, function: Callable[..., Any], tasks: Iterable[Task], name: str) -> Sequence[Pending]:
+        """As :meth:`submit` does for each task, with as few messages as it takes.
+
+        Tasks are taken from `tasks` as they are submitted: the first ones run while the next are made. Where that
+        fails, or somebody interrupts it, those before are given up.
+        """
 
     def fetch(self, pending: Sequence[Pending]) -> int:
         """Wait for the first of some results, and bring it here together with those right behind it that are there.
@@ -141,6 +145,19 @@ class Executor(Protocol):
 
     def run_graph(self, function: Callable[..., Any], tasks: list[Task], name: str) -> Iterator[Any]:
         """The results of tasks whose readers have :meth:`~BlockReader.parts`, in order, computed as one graph."""
+
+
+@contextlib.contextmanager
+def all_or_none() -> Iterator[list[Any]]:
+    """A list of :class:`Pending` to be filled. Whoever fails or is interrupted before it is full gives them all up."""
+    made: list[Any] = []
+    try:
+        yield made
+    except BaseException:
+        with uninterrupted():
+            for each in made:
+                each.cancel()
+        raise
 
 
 class ThreadPending:
@@ -218,9 +235,12 @@ class ThreadsExecutor:
         stop = threading.Event()
         return ThreadPending(self._pool.submit(carried(call), function, reader, args, stop.is_set), stop)
 
-    def submit_all(self, function: Callable[..., Any], tasks: Sequence[Task], name: str) -> list[ThreadPending]:
+    def submit_all(self, function: Callable[..., Any], tasks: Iterable[Task], name: str) -> list[ThreadPending]:
         """See :meth:`Executor.submit_all`."""
-        return [self.submit(function, reader, args, name) for reader, args in tasks]
+        with all_or_none() as made:
+            for reader, args in tasks:
+                made.append(self.submit(function, reader, args, name))
+        return made
 
     def fetch(self, pending: Sequence[Pending]) -> int:
         """See :meth:`Executor.fetch`; results of threads are here as soon as they are made."""
@@ -288,6 +308,10 @@ def run_ordered(
     consumer holds the producers back. Tasks on blocks of a graph are the exception: they become one graph, so that
     dask computes once what they share.
 
+    Pixels that travel are made one block after the other, each when its task is submitted. Blocks that are large enough
+    to go to a worker by themselves are held here until their result is, so that they can be sent again if that worker
+    dies; there are no more of them than places in the window (see :func:`usual_window`).
+
     Parameters
     ----------
     executor : Executor
@@ -309,8 +333,10 @@ def run_ordered(
     first = next(tasks, None)
     if first is None:
         return
+    carries, is_graph = bool(first[0].carried_nbytes), first[0].parts() is not None
     tasks = itertools.chain([first], tasks)
-    if first[0].parts() is not None:
+    del first  # and with it, soon, its pixels
+    if is_graph:
         yield from executor.run_graph(function, list(tasks), name)
         return
     pending: collections.deque[Pending] = collections.deque()
@@ -318,11 +344,9 @@ def run_ordered(
     try:
         while True:
             if time.monotonic() - looked > LOOK_SECONDS:  # a cluster may have grown meanwhile, or shrunk
-                places, looked = _places(executor, window, first[0]), time.monotonic()
+                places, looked = _places(executor, window, carries), time.monotonic()
             # On a large cluster many have ended since the last look: a message for each would keep it waiting.
-            pending.extend(
-                executor.submit_all(function, list(itertools.islice(tasks, max(0, places - len(pending)))), name)
-            )
+            pending.extend(executor.submit_all(function, itertools.islice(tasks, max(0, places - len(pending))), name))
             if not pending:
                 return
             # Heavy results come one by one; of others so few together that nobody runs out of tasks meanwhile.
@@ -354,10 +378,10 @@ def usual_window(executor: Executor, *, carries: bool) -> int:
     return max(REMOTE_PLACES * executor.parallelism, executor.least_shown)
 
 
-def _places(executor: Executor, window: int | Callable[[], int] | None, reader: BlockReader) -> int:
+def _places(executor: Executor, window: int | Callable[[], int] | None, carries: bool) -> int:
     """Tasks to be submitted and not yet yielded."""
     if isinstance(window, int):
         return max(1, window)
     if window is None:
-        return usual_window(executor, carries=bool(reader.carried_nbytes))
-    return max(1, window(), 0 if reader.carried_nbytes else executor.least_shown)
+        return usual_window(executor, carries=carries)
+    return max(1, window(), 0 if carries else executor.least_shown)

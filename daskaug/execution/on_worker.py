@@ -39,8 +39,15 @@ def call_on_parts_there(
 
 
 def _whether_dropped() -> Callable[[], bool]:
-    """Asks whether the scheduler has told this worker to drop the task that this thread is about."""
-    worker = distributed.get_worker()
+    """Asks whether the scheduler has told this worker to drop the task that this thread is about.
+
+    In an executor other than distributed's own threads (another process, say) the worker is out of reach, and the task
+    goes on to its end.
+    """
+    try:
+        worker = distributed.get_worker()
+    except ValueError:
+        return lambda: False
     key, tasks = worker.get_current_task(), worker.state.tasks
 
     def is_dropped() -> bool:

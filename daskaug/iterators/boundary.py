@@ -148,12 +148,20 @@ class MadeHere:
         return self._fetched.is_lost
 
     def result(self) -> Any:
-        """Wait for it; raises what the task raised."""
-        return self._made.result().result()
+        """Wait for it; raises what the task raised. Whoever is interrupted while waiting gives it up."""
+        return self._waited_for().result()
 
     def take(self) -> Any:
         """See :meth:`Pending.take`."""
-        return self._made.result().take()
+        return self._waited_for().take()
+
+    def _waited_for(self) -> Pending:
+        """What makes the batch, once its images are there; that gives itself up."""
+        try:
+            return self._made.result()
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
 
     def when_done(self, function: Callable[[], None]) -> None:
         """See :meth:`Pending.when_done`."""
@@ -164,7 +172,7 @@ class MadeHere:
         if self._made.cancel():
             self._fetched.cancel()
             return True
-        return self._made.result().cancel()
+        return self._made.exception() is not None or self._made.result().cancel()
 
 
 def _begin(made: Future[Pending], begin: Callable[[], Pending]) -> None:

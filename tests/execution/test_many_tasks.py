@@ -53,8 +53,9 @@ class Counted:
         return getattr(self._executor, name)
 
     def submit_all(self, function, tasks, name):
-        self.submitted.append(len(tasks))
-        return self._executor.submit_all(function, tasks, name)
+        made = self._executor.submit_all(function, tasks, name)
+        self.submitted.append(len(made))
+        return made
 
     def fetch(self, pending):
         self.fetches += 1
@@ -84,6 +85,20 @@ def test_pixels_that_travel_have_messages_of_their_own_and_are_few(client):
     on = Counted(current_executor())
     assert list(run_ordered(on, lambda block, i: int(block.sum()), readers, name="test")) == list(range(0, 150, 3))
     assert max(on.submitted) <= 2 * on.parallelism
+
+
+def test_pixels_are_made_when_the_tasks_before_are_submitted(client):
+    """The first one begins while the others are decoded."""
+    submitted: list[int] = []
+
+    def readers():
+        for i in range(4):
+            submitted.append(len(client.futures))
+            yield CarryingReader(np.full(3, i), f"block {i}"), (i,)
+
+    pending = current_executor().submit_all(lambda block, i: i, readers(), "test")
+    assert [each.result() for each in pending] == [0, 1, 2, 3]
+    assert submitted == [0, 1, 2, 3]
 
 
 def test_large_arguments_do_not_add_up_in_a_message(client):
