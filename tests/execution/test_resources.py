@@ -155,6 +155,7 @@ def _calling(batches, called):
         yield batch
 
 
+@pytest.mark.long
 def test_unequal_workers_make_the_same(store, tmp_path):
     expected = results(store, tmp_path / "alone.zarr")
     with unequal((1, 1000), (3, 3000), kind=Nanny):

@@ -14,6 +14,7 @@ from tests.kernels.cases import digest
 NO_FMA = "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F,-AVX2_Usable,-FMA_Usable,-AVX512F_Usable"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environment", [{"NUMBA_CPU_NAME": "generic"}, {"GLIBC_TUNABLES": NO_FMA}], ids=["generic", "no-fma"]
 )

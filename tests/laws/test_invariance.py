@@ -217,6 +217,7 @@ print(hashlib.sha256(b"".join(found[i] for i in range(laws.N))).hexdigest())
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environment",
     [

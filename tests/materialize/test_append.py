@@ -18,6 +18,7 @@ def states(root):
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.long
 @settings(max_examples=8)
 @given(cuts=st.sets(st.integers(1, 39), min_size=1, max_size=3))
 def test_an_appended_store_streams_what_a_fresh_one_does(tmp_path_factory, cuts):

@@ -34,6 +34,7 @@ def trained(backend: str, repetition: int) -> dict:
     return found
 
 
+@pytest.mark.long
 @backends
 def test_a_small_network_learns_the_digits(backend):
     found = trained(backend, 0)
