@@ -71,7 +71,8 @@ def active_client() -> distributed.Client | None:
         return None
     if client.asynchronous:
         return None
-    while client.status == "connecting":
+    # One that has never reached a scheduler, and whose constructor has raised, is "connecting" until it is collected.
+    while client.status == "connecting" and client._scheduler_identity:
         time.sleep(LOOK_AGAIN_SECONDS)
     return client if client.status == "running" else None
 

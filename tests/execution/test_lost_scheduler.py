@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -71,3 +73,21 @@ def test_pixels_that_were_sent_to_a_worker_that_dies(job, tmp_path):
         victims.append(min(client.run(os.getpid).values()))
         assert run("workers") == on_threads
     assert not victims
+
+
+NEVER_CONNECTED = """
+import distributed, numpy
+from daskaug import ImageDataGenerator
+
+try:
+    distributed.Client("tls://127.0.0.1:1")  # without certificates
+except TypeError as error:
+    kept = error  # as a notebook keeps it, and with it the client
+assert distributed.Client.current().status == "connecting"
+print(ImageDataGenerator(featurewise_center=True).fit(numpy.ones((4, 8, 8, 3), "uint8")).mean.ravel())
+"""
+
+
+def test_a_client_that_never_connected_is_not_waited_for():
+    done = subprocess.run([sys.executable, "-c", NEVER_CONNECTED], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[1. 1. 1.]\n", done.stdout + done.stderr
