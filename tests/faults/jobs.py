@@ -14,6 +14,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskaug import ImageDataGenerator
+from daskaug.execution import cluster as on_cluster
 from daskaug.execution import current_executor, executor, reducing
 from daskaug.iterators import base
 from daskaug.iterators import source as serving
@@ -162,7 +163,7 @@ def two_threads(monkeypatch: Any) -> None:
     """So that little is under way at a time, on every machine; and save after every block."""
     monkeypatch.setattr(executor, "thread_count", lambda: 2)
     monkeypatch.setattr(executor, "_threads", None)
-    monkeypatch.setattr("daskaug.execution.cluster.SHOWN_AT_LEAST", 0)
+    monkeypatch.setattr(on_cluster, "SHOWN_AT_LEAST", 0)
     monkeypatch.setattr(executor, "REMOTE_PLACES", 2)
     monkeypatch.setattr(serving, "MOST_PER_TASK", 1)
     monkeypatch.setattr(base, "AHEAD_NBYTES", 4 * ROWS * SIDE**2 * 3 * 4)  # four batches of float32
