@@ -26,7 +26,7 @@ from tests.faults import jobs
 from tests.faults.jobs import KINDS, Fit, Job, Stream, at_step, stored
 from tests.faults.test_killed import scheduler_and_workers
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 STEPS = 4
