@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import shlex
 import textwrap
@@ -16,6 +15,7 @@ from typer.testing import CliRunner
 
 from daskaug.cli import app
 from daskaug.materialize import open_materialized
+from tests.documents import module_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("cluster/**/*.md")])
@@ -79,13 +79,6 @@ def test_commands_exist_with_their_options(page: Path) -> None:
         known = {option for parameter in commands[found["name"]].params for option in parameter.opts}
         given = {word for word in shlex.split(found["arguments"], comments=True) if word.startswith("-")}
         assert given <= {*known, "--help"}, found[0]
-
-
-def module_of(path: Path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def commands_run(page: str) -> list[str]:

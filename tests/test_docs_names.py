@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
-import importlib.util
 import inspect
 import re
 import textwrap
@@ -14,6 +12,7 @@ import pytest
 
 import daskaug
 from daskaug import ImageDataGenerator, errors, image
+from tests.documents import module_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -33,12 +32,8 @@ SHAPE = re.compile(r"\([^)]*\)|\brank\b|of the same shape|broadcast|\b1-D\b")
 ARRAY = re.compile(r"NDArray|ArrayLike|np\.ndarray|Vector|Matrix|Counts")
 
 
-@functools.cache
 def listing():
-    spec = importlib.util.spec_from_file_location("public_names", DOCS / "public_names.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(DOCS / "public_names.py")
 
 
 NAMES = listing().importable_names()

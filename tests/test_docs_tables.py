@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
 import inspect
 from pathlib import Path
 
@@ -12,17 +11,14 @@ import pytest
 
 from daskaug import ImageDataGenerator
 from daskaug.migration import ROWS
+from tests.documents import module_of
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
 
-@functools.cache
 def builder():
-    spec = importlib.util.spec_from_file_location("build_tables", DOCS / "build_tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(DOCS / "build_tables.py")
 
 
 @functools.cache

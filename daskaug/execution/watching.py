@@ -92,16 +92,7 @@ class Watching:
             yield
 
     def follow(self, kind: str, name: str, total: int) -> Follower:
-        """Begin to tell of a job.
-
-        Parameters
-        ----------
-        kind : {"fit", "materialize", "flow"}
-        name : str
-            What it is about, without credentials.
-        total : int
-            Images.
-        """
+        """Begin to tell of a job; see :meth:`daskaug.execution.Executor.follow`."""
         client = self._client()
         if client is None or not self.has_page:
             return NOBODY

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from daskaug.errors import ConfigError, SourceError, StoreError
 from daskaug.execution import current_executor
 from daskaug.execution.limits import budget_within, tightest
 from tests import clusters, pictures
+from tests.digests import digest
 
 X, Y = pictures.tiles(16, 192), np.arange(192)
 MB = 10**6
@@ -121,14 +121,6 @@ def test_workers_that_die_of_memory_are_told_with_limit_block_and_remedy(store, 
 
 
 # --- workers that differ, come and go ----------------------------------------------------------------------------
-
-
-def digest(batches) -> str:
-    total = hashlib.sha256()
-    for images, labels in batches:
-        total.update(images.tobytes())
-        total.update(labels.tobytes())
-    return total.hexdigest()
 
 
 def generator(preprocessing_function=None):

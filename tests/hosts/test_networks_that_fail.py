@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from distributed import Client
 from daskaug import ImageDataGenerator
 from tests import pictures
 from tests.cluster.recipes import until
+from tests.digests import digest
 from tests.faults.runs import ROWS, WAIT_SECONDS, Run, goes_on, is_whole, refused, undisturbed
 from tests.hosts.cluster import Cluster, cluster
 from tests.hosts.network import Network, join
@@ -113,14 +113,6 @@ def epoch(source: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     # Of order 2 every batch is a task of its own; as uint8 they are small enough for such a network.
     made = ImageDataGenerator(rotation_range=20, horizontal_flip=True, interpolation_order=2, dtype="uint8")
     return made.flow(source, Y, batch_size=8, seed=3, shuffle_unit=16, shuffle_mix=4).one_epoch()
-
-
-def digest(batches) -> str:
-    total = hashlib.sha256()
-    for images, labels in batches:
-        total.update(images.tobytes())
-        total.update(labels.tobytes())
-    return total.hexdigest()
 
 
 def test_latency_and_loss_change_no_bit(impatient, net, source, expected, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import signal
@@ -15,17 +14,10 @@ import zarr
 
 from daskaug import ImageDataGenerator, seeding
 from tests import clusters, pictures
+from tests.digests import digest
 
 X, Y = pictures.tiles(32, 256), np.arange(256)
 OPTIONS = {"batch_size": 8, "seed": 3, "shuffle_unit": 16, "shuffle_mix": 4}
-
-
-def digest(batches) -> str:
-    total = hashlib.sha256()
-    for images, labels in batches:
-        total.update(images.tobytes())
-        total.update(labels.tobytes())
-    return total.hexdigest()
 
 
 def flow(store):
