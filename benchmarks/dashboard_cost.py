@@ -27,6 +27,7 @@ from typing import Any
 from benchmarks.lost_worker import BATCH, CLUSTER, store_of
 
 SHARD_ROWS = 128
+MESSAGES = 200
 
 VIEWER = """
 import sys, time
@@ -117,6 +118,26 @@ def of_a_task(rounds: int = 20_000) -> dict[str, float]:
     return found
 
 
+def of_messages(client: Any, side: int = 96) -> float:
+    """Processor milliseconds that a worker takes to draw a picture and to tell the scheduler of it and of all else."""
+    from benchmarks.images import photograph_crops
+
+    image = photograph_crops(1, side)[0]
+
+    async def tell(dask_worker: Any) -> float:
+        from daskaug.execution.metrics import _telling_of, shown_of
+        from daskaug.stages import Picture
+
+        telling = _telling_of(dask_worker)
+        before = time.process_time()
+        for number in range(MESSAGES):
+            telling.tally._picture = shown_of(Picture(image, "channels_last", number, 0))
+            await telling._send()
+        return (time.process_time() - before) / MESSAGES
+
+    return 1e3 * max(client.run(tell, workers=list(client.scheduler_info()["workers"])[:1]).values())
+
+
 def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=4096)
@@ -142,6 +163,8 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
             with dask.config.set({"daskaug.dashboard": False}):
                 timed(plain, work)
         assert state_of(cluster.scheduler).jobs
+        millis = of_messages(watched)
+        print(f"message with a picture: {millis:.2f} ms, {millis / 10:.2f} % of a thread where there is one a second")
         if not options.no_viewer:
             stack.enter_context(looking(watched.dashboard_link.replace("/status", "/daskaug")))
         found = {}

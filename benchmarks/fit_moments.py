@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peak import peak_nbytes
+
 
 def bare_read(store: str) -> object:
     """Read every chunk once, on as many threads as there are processors."""
@@ -91,8 +93,7 @@ def measure(name: str, store: str) -> None:
     result = function(store)
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     cores = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    peak = after.ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "cores": cores, "cold": cold, "peak": peak, "result": result}))
+    print(json.dumps({"seconds": seconds, "cores": cores, "cold": cold, "peak": peak_nbytes(), "result": result}))
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.peak import peak_nbytes
 
 SIZE, CHUNK, SHARD = 184, 32, 640
 
@@ -55,7 +56,7 @@ def made(name: str, images: int) -> dict[str, Any]:
         facts = {
             "seconds": time.perf_counter() - began,
             "cpu": time.process_time(),
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak": peak_nbytes(),
         }
         if name == "augment":
             return facts | {"tasks": len(plan.__dask_graph__()), "text": f"{plan.npartitions:,} blocks"}

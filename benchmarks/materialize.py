@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -32,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cores import on_cores
+from benchmarks.peak import peak_nbytes
 
 SIZE = 224
 CODECS = ("zstd", "lz4")
@@ -176,13 +176,6 @@ def materialize(given: Arguments) -> dict[str, Any]:
             "calibrating": calibrating,
         },
     }
-
-
-def peak_nbytes() -> int:
-    """Of this process. What the system's own call says is at least what the parent had when it started us."""
-    found = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
-    assert found is not None
-    return 1024 * int(found[1])
 
 
 def by_keras(block: np.ndarray) -> np.ndarray:

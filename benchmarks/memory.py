@@ -9,7 +9,6 @@ on: it is flat, or a fit would keep what it has read.
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.peak import peak_nbytes
 from daskaug import ImageDataGenerator
 from daskaug.sources.base import Source
 
@@ -44,11 +44,6 @@ class Made(Source):
         return block
 
 
-def peak() -> float:
-    """Of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-
-
 def curve(n: int, budget: int) -> list[tuple[float, float]]:
     """Gigabytes read and peak memory in MB, ten times while n images are fitted on."""
     points: list[tuple[float, float]] = []
@@ -56,7 +51,7 @@ def curve(n: int, budget: int) -> list[tuple[float, float]]:
 
     def progress(done: int, total: int) -> None:
         if done >= total * (len(points) + 1) / 10:
-            points.append((done * source.row_nbytes / 1e9, peak()))
+            points.append((done * source.row_nbytes / 1e9, peak_nbytes() / 1e6))
 
     generator = ImageDataGenerator(featurewise_center=True, featurewise_std_normalization=True)
     print(generator.plan_fit(source, memory_budget=budget))
@@ -79,7 +74,7 @@ def million_chunks() -> None:
         graph = len(lazy.__dask_graph__())
         print(
             f"1,000,000 chunks of 32 images: plan of {plan.blocks:,} blocks in {planned:.2f} s, graph of {graph:,} "
-            f"tasks in {time.perf_counter() - began - planned:.2f} s, peak memory {peak():,.0f} MB"
+            f"tasks in {time.perf_counter() - began - planned:.2f} s, peak memory {peak_nbytes() / 1e6:,.0f} MB"
         )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cores import on_cores
+from benchmarks.peak import peak_nbytes
 
 CODECS = ("blosc-lz4", "zstd")
 
@@ -93,7 +93,7 @@ def transform_alone(store: Path, _: int) -> dict[str, Any]:
 def stream(store: Path, epochs: int) -> dict[str, Any]:
     """Images a second through ``flow``, for some epochs, and what it took."""
     made = generator(store)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_nbytes()
     began = time.perf_counter()
     batches = made.flow(store, batch_size=32, seed=1)
     next(batches)
@@ -105,8 +105,8 @@ def stream(store: Path, epochs: int) -> dict[str, Any]:
         for batch in epoch:
             count += len(batch)
         rates.append(count / (time.perf_counter() - began))
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-    return {"rates": rates, "first": first, "peaks": peaks, "before": before // 1024, "plan": plan}
+        peaks.append(peak_nbytes() // 2**20)
+    return {"rates": rates, "first": first, "peaks": peaks, "before": before // 2**20, "plan": plan}
 
 
 KINDS = {"read": read_alone, "transform": transform_alone, "stream": stream}

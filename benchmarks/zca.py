@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.peak import peak_nbytes
 
 SMALL, LARGE = 32, 224
 APPLIED = 128
@@ -38,16 +39,11 @@ def fit(x: Any, store: Path | None = None, **options: Any) -> tuple[Any, dict[st
     return generator, {
         "plan": str(plan),
         "seconds": seconds,
-        "peak": peak(),
+        "peak": peak_nbytes(),
         "rank": whitening.rank,
         "captured": whitening.captured,
         "error": whitening.error,
     }
-
-
-def peak() -> int:
-    """Bytes of memory that this process has had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def second_moment(generator: Any, images: np.ndarray) -> float:
@@ -76,7 +72,7 @@ def small_with_keras(images: int, _: str | None) -> dict[str, Any]:
     generator = ImageDataGenerator(featurewise_center=True, zca_whitening=True)
     began = time.perf_counter()
     generator.fit(x)
-    return {"seconds": time.perf_counter() - began, "peak": peak(), "rank": min(x.shape[0], x[0].size)}
+    return {"seconds": time.perf_counter() - began, "peak": peak_nbytes(), "rank": min(x.shape[0], x[0].size)}
 
 
 def large(images: int, route: str | None) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from PIL import Image
 from typer.testing import CliRunner
 
 from daskaug import ImageDataGenerator, Statistics
 from daskaug.cli import app
+from daskaug.errors import SourceError
 from tests import pictures
 
 run = CliRunner(env={"COLUMNS": "200"})
@@ -48,6 +50,18 @@ def test_moments(images, store, tmp_path):
     assert (tmp_path / "c").exists()
     fit(store, out, "--tolerance", 0.4, "--seed", 1, "--memory-budget", "1e-4")
     assert Statistics.load(out).whitening is None
+
+
+def test_a_folder_of_files(images, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, image in enumerate(images[:20]):
+        Image.fromarray(image).save(folder / f"{number:02}.png")
+    fit(str(folder), tmp_path / "s.npz")
+    made = ImageDataGenerator(featurewise_center=True).fit(images[:20])
+    assert Statistics.load(tmp_path / "s.npz").mean == pytest.approx(made.statistics.mean)
+    with pytest.raises(SourceError, match=r"photos' is no Zarr store.*flow_from_directory"):
+        made.fit(folder)
 
 
 def test_the_plan_of_a_whitening(images, store, tmp_path):
@@ -89,16 +103,16 @@ def test_a_share_of_one_is_everything_and_one_is_one_direction(images, store, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--nan-policy", "drop"], "`nan_policy`"),
-        (["--zca", "--zca-route", "svd"], "`zca_route`"),
+        (["--nan-policy", "drop"], "--nan-policy must be"),
+        (["--zca", "--zca-route", "svd"], "--zca-route must be one of"),
         (["--zca", "--zca-components", "many"], "`--zca-components` must be a number"),
-        (["--zca", "--zca-components", "0"], "`zca_components`"),
-        (["--zca", "--zca-epsilon", "-1"], "zca_epsilon"),
+        (["--zca", "--zca-components", "0"], "--zca-components must be an integer"),
+        (["--zca", "--zca-epsilon", "-1"], "--zca-epsilon must be"),
         (["--zca", "--nan-policy", "omit"], "fit without zca_whitening"),
-        (["--zca", "--zca-route", "samples", "--checkpoint", "c"], "zca_route='features'"),
-        (["--zca", "--zca-route", "samples", "--keep-gram"], "`keep_gram`"),
+        (["--zca", "--zca-route", "samples", "--checkpoint", "c"], "pass --zca-route features"),
+        (["--zca", "--zca-route", "samples", "--keep-gram"], "--keep-gram keeps"),
         (["--zca-route", "samples", "--zca-epsilon", "1"], "--zca-route, --zca-epsilon says how to whiten"),
-        (["--keep-gram", "--memory-budget", "1e-3"], "memory_budget="),
+        (["--keep-gram", "--memory-budget", "1e-3"], "or with --memory-budget 0.024."),
         (["--zca", "--zca-route", "features", "--memory-budget", "1e-3"], "Nothing was read"),
         (["-o", "nowhere/s.npz"], "nowhere"),
     ],

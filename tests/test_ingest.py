@@ -63,6 +63,8 @@ def interrupted(tmp_path):
     path.write_bytes(b"")
     stderr = invoke("ingest", root, store, "--color-mode", "grayscale", code=1).stderr
     assert f"{path} (row 2): the file is empty" in stderr
+    assert "or pass --on-error skip or --on-error replace" in stderr
+    assert "the same call of `daskaug ingest` does the rest" in stderr
     path.write_bytes(content)
     return root, store, images
 
@@ -234,7 +236,7 @@ def test_check_of_a_table_lists_rows(tmp_path):
     lines = invoke("check", tmp_path / "t.csv", code=1).output.splitlines()
     bad = [line.partition("/")[2].rpartition("/")[2] for line in lines if line.startswith("BAD")]
     assert [line.partition(":")[0] for line in bad] == ["no.png (row 1)", "notes.txt (row 2)", "empty.png (row 3)"]
-    assert "x_col='name'" in invoke("check", tmp_path / "t.csv", "--x-col", "name", code=1).stderr
+    assert "--x-col name" in invoke("check", tmp_path / "t.csv", "--x-col", "name", code=1).stderr
 
 
 def test_check_of_a_store_finds_missing_and_broken_pieces(tmp_path):

@@ -24,8 +24,6 @@ X, Y = pictures.tiles(16, 40), np.repeat([0, 1], [30, 10])
 FLAGS = ["--rotation-range", "25", "--zoom-range", "0.2", "--horizontal-flip", "--brightness-range", "0.7", "1.3"]
 OPTIONS = {"rotation_range": 25, "zoom_range": 0.2, "horizontal_flip": True, "brightness_range": (0.7, 1.3)}
 
-has_plan = pytest.mark.skipif(not hasattr(ImageDataGenerator, "plan_materialize"), reason="no plan_materialize yet")
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
@@ -181,16 +179,16 @@ def test_an_interrupted_run_says_that_it_can_be_finished(source, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rotation-range", "nan"], "rotation_range"),
+        (["--rotation-range", "nan"], "--rotation-range must be"),
         (["--zoom-range", "much"], "`--zoom-range` must be a number"),
-        (["--fill-mode", "mirror"], "fill_mode"),
+        (["--fill-mode", "mirror"], "--fill-mode must be"),
         (["--augment", "none.json"], "--augment none.json"),
-        (["--epochs", "0"], "`epochs`"),
-        (["--codec", "zip"], "`codec`"),
-        (["--for", "everyone"], "`layout_for`"),
+        (["--epochs", "0"], "--epochs must be"),
+        (["--codec", "zip"], "--codec must be"),
+        (["--for", "everyone"], "--for must be"),
         (["--y", "nothing"], "--y"),
         (["--storage-option", "key"], "KEY=VALUE"),
-        (["--balance"], "balance=True needs the class"),
+        (["--balance"], "--balance needs the class"),
     ],
     ids=" ".join,
 )
@@ -211,7 +209,6 @@ def test_what_is_no_source(tmp_path):
 # --- plan --------------------------------------------------------------------------------------------------------
 
 
-@has_plan
 @pytest.mark.parametrize("command", [["plan"], ["materialize", "--plan"]], ids=" ".join)
 def test_a_plan_writes_nothing(source, tmp_path, command):
     done = invoke(*command, source, tmp_path / "m.zarr", *FLAGS, "--epochs", 2, "--shard-rows", 9)
@@ -242,6 +239,60 @@ def test_replay(made, tmp_path):
     with Image.open(tmp_path / "p.png") as picture:
         assert picture.width > 3 * 256
     assert "0 to 79" in invoke("replay", made, 80, code=1).stderr
+
+
+def test_of_a_folder_that_has_grown_no_other_image_is_shown(tmp_path):
+    folder, store = tmp_path / "photos", tmp_path / "m.zarr"
+    folder.mkdir()
+    for number, image in enumerate(X[:5]):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    invoke("materialize", folder, store, *FLAGS)
+    asked = invoke("replay", store, 3)
+    assert "Pass that folder or table as --source" in asked.stdout
+    assert "copy 0 of source row 3" in asked.stdout
+    assert "are those that the key makes" in invoke("replay", store, 3, "--source", folder).stdout
+    Image.fromarray(X[9]).save(folder / "1b.png")
+    assert "are those that the key makes" in invoke("replay", store, 1, "--source", folder).stdout
+    refused = invoke("replay", store, 3, "--source", folder, code=1).stderr
+    assert "is another image now" in refused
+    assert "as --source" in refused
+
+
+def test_names_of_classes_travel_from_files_to_what_is_made_of_the_store(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number, image in enumerate(X[:4]):
+            Image.fromarray(image).save(tmp_path / "pets" / name / f"{number}.png")
+    invoke("ingest", tmp_path / "pets", tmp_path / "x.zarr")
+    invoke("materialize", tmp_path / "x.zarr", tmp_path / "m.zarr", *FLAGS)
+    expected = {"cat": 0, "dog": 1}
+    assert open_materialized(tmp_path / "x.zarr").class_indices == expected
+    made = open_materialized(tmp_path / "m.zarr")
+    assert made.class_indices == expected
+    assert made.flow(seed=1).class_indices == expected
+    assert "2: cat, dog" in invoke("info", tmp_path / "m.zarr").stdout
+    invoke("materialize", tmp_path / "x.zarr", tmp_path / "o.zarr", *FLAGS, "--y", "source_row")
+    assert open_materialized(tmp_path / "o.zarr").class_indices is None
+
+
+@pytest.mark.filterwarnings("always:the store will have no statistics")
+def test_who_will_lack_statistics_is_told(source, tmp_path):
+    done = invoke("materialize", source, tmp_path / "m.zarr", "--featurewise-center")
+    assert "warning: the store will have no statistics" in done.stderr
+    ImageDataGenerator(featurewise_center=True).fit(X).save(tmp_path / "s.npz")
+    options = ("--featurewise-center", "--statistics", tmp_path / "s.npz")
+    assert "warning" not in invoke("materialize", source, tmp_path / "n.zarr", *options).stderr
+
+
+def test_errors_speak_of_options(source, tmp_path):
+    invoke("materialize", source, tmp_path / "m.zarr", *FLAGS)
+    told = invoke("materialize", source, tmp_path / "m.zarr", *FLAGS, "--codec", "lz4", code=1).stderr
+    assert "--codec zstd, and --codec lz4 was asked for" in told
+    assert "Leave --codec out" in told
+    told = invoke("materialize", source, tmp_path / "m.zarr", "--seed", 9, code=1).stderr
+    assert "seed: 0 → 9; " in told or "; seed: 0 → 9. " in told
+    told = invoke("materialize", source, tmp_path / "m.zarr", "--epochs", 0, code=1).stderr
+    assert "--epochs must be an integer, 1 or more. Received: --epochs 0." in told
 
 
 def test_info(made):

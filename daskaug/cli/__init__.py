@@ -10,6 +10,7 @@ from daskaug._version import __version__
 from daskaug.cli.files import check, ingest
 from daskaug.cli.fitting import fit
 from daskaug.cli.making import materialize, plan, preview
+from daskaug.cli.running import Command
 from daskaug.cli.small import demo, migrate, warmup
 from daskaug.cli.stores import info, replay, verify
 
@@ -39,7 +40,7 @@ def _options(
 for _command in (
     demo, ingest, check, fit, preview, plan, materialize, verify, replay, info, migrate, warmup,
 ):  # fmt: skip
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.file_options import ColorMode, Directory, Size, Target, XCol, YCol
-from daskaug.cli.running import reported
 
 
 def ingest(
@@ -36,7 +35,7 @@ def ingest(
     from daskaug.ingest import ingest as run
 
     reading = Reading(target_size, color_mode, interpolation, keep_aspect_ratio, on_error, x_col, y_col, directory)
-    with reported("ingest"), cluster(scheduler), warnings.catch_warnings():
+    with cluster(scheduler), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*cannot be read and are", UserWarning)  # they are listed below
         try:
             report, files = run(source, store, reading, progress=True)
@@ -50,7 +49,7 @@ def ingest(
             typer.echo(f"  {bad}", err=True)
     size = "×".join(map(str, files.source.shape[1:]))
     typer.echo(
-        f"{report.rows:,} images of {size} {files.source.dtype} ({report.nbytes / 2**20:,.1f} MiB) in "
+        f"{report.rows:,} images of {size} {files.source.dtype} ({report.nbytes / 1e6:,.1f} MB) in "
         f"{report.seconds:,.1f} s: {report.rows_written / max(report.seconds, 1e-9):,.0f} images/s\n"
         f"store  {report.store}\nhash   {report.store_hash}"
     )
@@ -71,7 +70,7 @@ def check(
     from daskaug.ingest import Reading
 
     reading = Reading(target_size, color_mode, x_col=x_col, y_col=y_col, directory=directory)
-    with reported("check"), cluster(scheduler):
+    with cluster(scheduler):
         findings = run(target, reading, progress=True)
     for fact in findings.facts:
         typer.echo(as_text(fact))

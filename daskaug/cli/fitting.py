@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
-from daskaug.cli.running import reported
+from daskaug.cli.making_options import FILES, taking
+from daskaug.cli.sources import open_source
 
 _KeepGram = Annotated[
     bool, typer.Option("--keep-gram", help="Keep what whitening can be computed from when statistics are merged.")
@@ -26,8 +27,9 @@ _ZcaEpsilon = Annotated[
 _ZcaStore = Annotated[str | None, typer.Option("--zca-store", help="Path or URL of a Zarr array for the directions.")]
 
 
+@taking(FILES)
 def fit(
-    store: Annotated[str, typer.Argument(help="Path or URL of a Zarr array of images, or a group with one.")],
+    source: Annotated[str, typer.Argument(help="Zarr array or group (path or URL), folder of images, or CSV table.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File for the statistics (NPZ).")] = Path("statistics.npz"),
     rescale: Annotated[
         float | None, typer.Option("--rescale", help="Factor that images will be multiplied by.")
@@ -60,11 +62,12 @@ def fit(
     zca_store: _ZcaStore = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done; read no image.")] = False,
     scheduler: Scheduler = None,
+    **given: Any,
 ) -> None:
     """Fit mean, standard deviation and range of the channels, and ZCA whitening, and save them."""
     from daskaug.generator import ImageDataGenerator
 
-    with reported("fit"), cluster(scheduler):
+    with cluster(scheduler):
         how: dict[str, Any] = {
             "tolerance": tolerance,
             "checkpoint": checkpoint,
@@ -83,12 +86,13 @@ def fit(
             rescale=rescale,
             data_format=data_format,
         )
-        typer.echo(generator.plan_fit(store, **how), err=not plan)
+        x, _ = open_source(source, given)
+        typer.echo(generator.plan_fit(x, **how), err=not plan)
         if plan:
             return
         _check_folder(out)
         how |= {"seed": seed, "nan_policy": nan_policy, "histogram": histogram, "zca_store": zca_store}
-        generator.fit(store, progress=True, **how)
+        generator.fit(x, progress=True, **how)
         generator.save(out)
         statistics = generator.statistics
     assert statistics is not None

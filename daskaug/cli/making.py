@@ -12,8 +12,8 @@ import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
 from daskaug.cli.making_options import GENERATOR, MAKING, SOURCE, generator_of, storage_options_of, taking
-from daskaug.cli.running import reported
-from daskaug.cli.sources import open_source
+from daskaug.cli.running import in_options
+from daskaug.cli.sources import class_indices_of_source, open_source
 
 _Source = Annotated[str, typer.Argument(help="Zarr array or group (path or URL), folder of images, or CSV table.")]
 _Store = Annotated[str, typer.Argument(metavar="TARGET", help="Path or URL of the store.")]
@@ -27,7 +27,7 @@ def materialize(
     **given: Any,
 ) -> None:
     """Write augmented copies of images to a Zarr store; run again, it finishes what was interrupted."""
-    with reported("materialize"), _told_warnings(), cluster(given["scheduler"]):
+    with _told_warnings(), cluster(given["scheduler"]):
         generator, x, options = _prepared(source, target, given)
         if only_plan:
             typer.echo(generator.plan_materialize(x, target, **options))
@@ -49,7 +49,7 @@ def materialize(
 @taking(GENERATOR, SOURCE, MAKING)
 def plan(source: _Source, target: _Store, **given: Any) -> None:
     """Say what `materialize` with the same arguments would take; a few blocks are tried, nothing is written."""
-    with reported("plan"), _told_warnings(), cluster(given["scheduler"]):
+    with _told_warnings(), cluster(given["scheduler"]):
         generator, x, options = _prepared(source, target, given)
         planned = generator.plan_materialize(x, target, **options)
         typer.echo(planned)
@@ -67,7 +67,7 @@ def preview(
     **given: Any,
 ) -> None:
     """Draw a sheet of images and what augmenting makes of them, with the drawn parameters."""
-    with reported("preview"), _told_warnings(), cluster(scheduler):
+    with _told_warnings(), cluster(scheduler):
         generator = generator_of(given | {"statistics": None})
         x, _ = open_source(source, given)
         generator.preview(x, images, draws=draws, seed=seed).save(out)
@@ -77,10 +77,19 @@ def preview(
 def _prepared(source: str, target: str, given: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     """The generator, the images, and the arguments of ``materialize`` that were given."""
     generator = generator_of(given)
+    if generator.config.needs_statistics and given["statistics"] is None:
+        warnings.warn(
+            "the store will have no statistics to standardise with, which whoever streams from it needs for "
+            "--featurewise-center, --featurewise-std-normalization and --zca-whitening: pass those that `daskaug fit` "
+            "saved as --statistics FILE.",
+            UserWarning,
+            stacklevel=2,
+        )
     x, y = open_source(source, given)
     options = {name: given[name] for name in MAKING if name != "scheduler" and given[name] is not None}
     if y is not None:
         options["y"] = y
+        options["class_indices"] = class_indices_of_source(source, given)
     if "://" in target and (found := storage_options_of(given)) is not None:
         options["storage_options"] = found
     return generator, x, options
@@ -90,5 +99,5 @@ def _prepared(source: str, target: str, given: dict[str, Any]) -> tuple[Any, Any
 def _told_warnings() -> Iterator[None]:
     """Warnings as a line each, without the code that they come from."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {in_options(str(message))}", err=True)
         yield

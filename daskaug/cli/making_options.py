@@ -67,8 +67,7 @@ GENERATOR: dict[str, Any] = {
     "statistics": _option(Path | None, "--statistics", "File that `daskaug fit` wrote."),
 }
 
-SOURCE: dict[str, Any] = {
-    "y": _option(_Text, "--y", "Labels: path or URL of a Zarr array, or the name of one beside the images."),
+FILES: dict[str, Any] = {
     "target_size": Size,
     "color_mode": ColorMode,
     "x_col": XCol,
@@ -79,6 +78,10 @@ SOURCE: dict[str, Any] = {
         list[str] | None, "--storage-option", "KEY=VALUE for URLs, again and again; a value may be JSON."
     ),
 }
+"""How files are found and read, and what stores far away need."""
+
+LABELS = {"y": _option(_Text, "--y", "Labels: path or URL of a Zarr array, or the name of one beside the images.")}
+SOURCE = LABELS | FILES
 SOURCE_DEFAULTS = {"color_mode": "rgb", "x_col": "filename", "y_col": "class"}
 
 MAKING: dict[str, Any] = {

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
-from daskaug.cli.running import reported
 
 
 def demo(
@@ -21,7 +20,7 @@ def demo(
     """Fit, augment, stream and materialise real images, and draw a contact sheet."""
     from daskaug.demo import run
 
-    with reported("demo"), cluster(scheduler):
+    with cluster(scheduler):
         run(out, seed)
 
 
@@ -31,8 +30,7 @@ def migrate(
     """Say what differs from Keras for an ImageDataGenerator(...) call or a script. Nothing of it is run."""
     from daskaug.migration import explain, explain_file
 
-    with reported("migrate"):
-        typer.echo(explain_file(call) if call.endswith(".py") else explain(call))
+    typer.echo(explain_file(call) if call.endswith(".py") else explain(call))
 
 
 def warmup() -> None:

@@ -17,13 +17,13 @@ def open_source(source: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
     source : str
         Path, or URL of a store.
     given : mapping
-        The options of :data:`daskaug.cli.making_options.SOURCE`.
+        The options of :data:`daskaug.cli.making_options.SOURCE`, or of ``FILES`` where no labels are wanted.
 
     Returns
     -------
     x : Source or iterator
     y : array or None
-        None for files, whose iterator has its own.
+        None for files, whose iterator has its own, and where none are wanted.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def open_source(source: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
     from daskaug.sources import open_images
 
     if not is_store(source):
-        if given["y"] is not None:
+        if given.get("y") is not None:
             raise ConfigError("`--y` is for stores; labels of files come from folders, or from --y-col of a table.")
         reading = Reading(
             target_size=given["target_size"],
@@ -53,7 +53,15 @@ def open_source(source: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
         x: Any = open_materialized(source, storage_options=options)
     else:
         x = open_images(source, storage_options=options)
-    return open_images(x), _labels(source, given["y"], options)
+    return open_images(x), _labels(source, given.get("y"), options) if "y" in given else None
+
+
+def class_indices_of_source(source: str, given: Mapping[str, Any]) -> dict[str, int] | None:
+    """Names of the classes that the labels of a store number, if they are its own."""
+    from daskaug.materialize import class_indices_of
+
+    own = given["y"] in (None, "y")
+    return class_indices_of(source, storage_options_of(given) if "://" in source else None) if own else None
 
 
 def _labels(source: str, y: str | None, options: dict[str, Any] | None) -> Any:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from daskaug.cli.clusters import Scheduler, cluster
-from daskaug.cli.making_options import SOURCE, storage_options_of, taking
-from daskaug.cli.running import reported
+from daskaug.cli.making_options import FILES, storage_options_of, taking
+from daskaug.cli.running import in_options
 from daskaug.cli.sources import open_source
 
 _Store = Annotated[str, typer.Argument(help="Path or URL of a materialised store.")]
@@ -17,10 +17,9 @@ _From = Annotated[
     str | None,
     typer.Option("--source", help="What it was made from: Zarr path or URL, folder or table read as for ingest."),
 ]
-_FILES = {name: kind for name, kind in SOURCE.items() if name != "y"}
 
 
-@taking(_FILES)
+@taking(FILES)
 def verify(
     store: _Store,
     sample: Annotated[
@@ -35,7 +34,7 @@ def verify(
     from daskaug.errors import ConfigError
     from daskaug.materialize import verify as run
 
-    with reported("verify"), cluster(scheduler):
+    with cluster(scheduler):
         if full and sample is not None:
             raise ConfigError("--full checks everything, and --sample a part. Pass one of them.")
         found = run(
@@ -46,12 +45,12 @@ def verify(
             storage_options=_options_for(store, given),
             progress=True,
         )
-    typer.echo(found)
+    typer.echo(in_options(str(found)))
     if not found.ok:
         raise typer.Exit(1)
 
 
-@taking(_FILES)
+@taking(FILES)
 def replay(
     store: _Store,
     i: Annotated[int, typer.Argument(metavar="I", help="Row of the store, from 0.")],
@@ -62,12 +61,11 @@ def replay(
     """Say what made an image of a store: its key, and every parameter drawn from it."""
     from daskaug.materialize import replay as run
 
-    with reported("replay"):
-        found = run(store, i, source=_opened(source, given), storage_options=_options_for(store, given))
-        typer.echo(found)
-        if out is not None:
-            found.save(out)
-            typer.echo(f"picture  {out}")
+    found = run(store, i, source=_opened(source, given), storage_options=_options_for(store, given))
+    typer.echo(in_options(str(found)))
+    if out is not None:
+        found.save(out)
+        typer.echo(f"picture  {out}")
 
 
 def info(
@@ -79,12 +77,11 @@ def info(
     """Say what a store holds and what made it."""
     from daskaug.materialize import info as run
 
-    with reported("info"):
-        typer.echo(run(store, storage_options=_options_for(store, {"storage_option": storage_option})))
+    typer.echo(in_options(run(store, storage_options=_options_for(store, {"storage_option": storage_option}))))
 
 
 def _opened(source: str | None, given: dict[str, Any]) -> Any:
-    return None if source is None else open_source(source, given | {"y": None})[0]
+    return None if source is None else open_source(source, given)[0]
 
 
 def _options_for(store: str, given: dict[str, Any]) -> dict[str, Any] | None:

@@ -53,7 +53,8 @@ class Flows(SingleImages):
             Images of rank 4, and further model inputs with as many rows. Of a dict, whose names the inputs of a batch
             have, the first array of rank 4 (or else the first path) are the images.
         y : array-like, or a dict or list of arrays, optional
-            Labels; NumPy, dask or Zarr, with as many rows. For several outputs of a model a dict of arrays, or a list
+            Labels; NumPy, dask or Zarr, with as many rows. Beside images in a Zarr group, the name of an array in it
+            will do. For several outputs of a model a dict of arrays, or a list
             of them (a list of as many entries as there are images is one array of labels, as in Keras).
         batch_size : int
             For each rank, where there is a `shard`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from daskaug.progress import Progress
 from daskaug.transforms.masks import MaskTransform, PairTransform
 
 if TYPE_CHECKING:
+    from daskaug.iterators import Columns
     from daskaug.materialize import Job, MaterializePlan, Report, StoreLike
 
 
@@ -203,6 +204,7 @@ class ImageDataGenerator(Previews):
         mask_order: int = 0,
         mask_cval: float = 0.0,
         ids: ArrayLike | None = None,
+        class_indices: Mapping[str, int] | None = None,
         epochs: int = 1,
         seed: int = 0,
         standardize: bool = False,
@@ -229,11 +231,13 @@ class ImageDataGenerator(Previews):
         store : path, URL or Zarr store
             Where to write; must not exist, or hold the same work, of which missing and damaged shards are then written.
         y, sample_weight : array-like, optional
-            Stored along, with as many rows as `x`.
+            Stored along, with as many rows as `x`. Beside images in a Zarr group, the name of an array in it will do.
         masks, mask_order, mask_cval
             As in :meth:`flow`; the moved masks are stored beside the images.
         ids : (n,) integers, optional
             Sample ids; by default the row in `x`.
+        class_indices : mapping of str to int, optional
+            Names of the classes that `y` numbers, kept with the store. By default those of an iterator over files.
         epochs : int
             Copies of each image; copy e has the pixels of epoch e of ``flow(x, seed=seed)``.
         seed : int
@@ -286,6 +290,7 @@ class ImageDataGenerator(Previews):
             mask_order=mask_order,
             mask_cval=mask_cval,
             ids=ids,
+            class_indices=class_indices,
             epochs=epochs,
             seed=seed,
             standardize=standardize,
@@ -343,6 +348,7 @@ class ImageDataGenerator(Previews):
         mask_order: int = 0,
         mask_cval: float = 0.0,
         ids: ArrayLike | None = None,
+        class_indices: Mapping[str, int] | None = None,
         epochs: int = 1,
         seed: int = 0,
         standardize: bool = False,
@@ -377,7 +383,13 @@ class ImageDataGenerator(Previews):
             masks=Masks.of(_masks_of(x, masks), source, self.config, mask_order, mask_cval),
             cut=Cut(layout_for, chunk_rows, shard_rows),
             balance=bool(balance),
+            class_indices=_class_indices_of(x, y, columns) if class_indices is None else class_indices,
         )
+
+
+def _class_indices_of(x: Any, y: Any, columns: Columns) -> Mapping[str, int] | None:
+    """Those of an iterator over files, where the labels are its own too."""
+    return getattr(x, "class_indices", None) if y is None and columns.y is not None else None
 
 
 def _masks_of(x: Any, masks: Any) -> Any:

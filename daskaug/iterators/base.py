@@ -188,6 +188,9 @@ class BatchIterator(AssignedAttributes, Resumable, Described):
     def _read_ahead(self, first: Position, last: Position) -> None:
         """Start reading what will be wanted after what lies between these, which is under way."""
 
+    def _stop_reading(self) -> None:
+        """Give up what is being read: it may meet with what a batch has just met with, which the next call may not."""
+
     def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         """What is handed out: the images with labels, weights and whatever else belongs to the rows."""
         return made
@@ -262,7 +265,7 @@ class BatchIterator(AssignedAttributes, Resumable, Described):
         try:
             return len(batch.rows), self._finish(place, batch)
         except BaseException as error:
-            if isinstance(error, DaskaugError) and not isinstance(error, LostClusterError | UnreadableError):
+            if _is_for_good(error):
                 raise
             with self.lock:
                 if (self.epoch, self.batch_index) == self._after(place):
@@ -432,7 +435,13 @@ class BatchIterator(AssignedAttributes, Resumable, Described):
     def _finish(self, place: Place, batch: UnderWay) -> Any:
         self._working.epoch = place[0]
         alone = functools.partial(self._submit, batch.rows, place[0])
-        return self._assemble(batch.result(alone), batch.rows, place[0])
+        try:
+            made = batch.result(alone)
+        except BaseException as error:
+            if not _is_for_good(error):
+                self._stop_reading()
+            raise
+        return self._assemble(made, batch.rows, place[0])
 
     def _replay_batch(self, replay: KerasReplay, positions: NDArray[np.int64]) -> tuple[int, Any]:
         return len(positions), self._replayed(positions + self._rows[0], replay.state)
@@ -502,3 +511,8 @@ class BatchIterator(AssignedAttributes, Resumable, Described):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._set_up()
+
+
+def _is_for_good(error: BaseException) -> bool:
+    """Whether a batch can never be had, because of a file or an option; what is lost, or away, may come back."""
+    return isinstance(error, DaskaugError) and not isinstance(error, LostClusterError | UnreadableError)

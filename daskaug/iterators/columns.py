@@ -103,8 +103,8 @@ def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tup
     x : images, or a tuple (images, extra) or (images, [extra, ...]), or a dict, or an iterator made by ``flow``
         Of a dict, the first array of rank 4 (without one, the first path) are the images. An iterator stands for all
         that it iterates over: its images, labels, weights and ids.
-    y, sample_weight : array-like, or a dict or list of arrays, optional
-        An iterator's own by default.
+    y, sample_weight : array-like, path, or a dict or list of them, optional
+        An iterator's own by default. Beside images in a Zarr group, the name of an array in it will do.
     ids : (n,) integers, optional
         By default an iterator's own, or the row.
 
@@ -123,14 +123,14 @@ def open_input(x: Any, y: Any, sample_weight: Any, ids: ArrayLike | None) -> tup
     if is_pair and _is_images(x[0]):
         x, extra = x
         extras = tuple(extra) if isinstance(extra, list | tuple) else (extra,)
-    source = open_images(x)
+    source, beside = open_images(x), x
     n = source.shape[0]
     names = [f"x[{name!r}]" for name in inputs[1:]] if inputs else [f"x[1][{i}]" for i in range(len(extras))]
     return source, Columns(
         ids=sample_ids(ids, n),
-        y=_open_outputs(y, n, "y"),
-        sample_weight=_open_outputs(sample_weight, n, "sample_weight"),
-        extras=tuple(open_column(extra, n, name) for extra, name in zip(extras, names, strict=True)),
+        y=_open_outputs(y, n, "y", beside),
+        sample_weight=_open_outputs(sample_weight, n, "sample_weight", beside),
+        extras=tuple(open_column(extra, n, name, beside) for extra, name in zip(extras, names, strict=True)),
         inputs=inputs,
     )
 
@@ -153,7 +153,7 @@ def _is_images(values: Any) -> bool:
     return isinstance(values, str | os.PathLike | Source) or len(getattr(values, "shape", ())) == 4
 
 
-def _open_outputs(values: Any, n: int, name: str) -> Any:
+def _open_outputs(values: Any, n: int, name: str, beside: Any = None) -> Any:
     """A column of one output, or of each of several: those of a dict, or of a list of arrays with an entry per image.
 
     A list of as many entries as there are images is one column, as in Keras, whatever the entries are.
@@ -161,12 +161,12 @@ def _open_outputs(values: Any, n: int, name: str) -> Any:
     if values is None:
         return None
     if isinstance(values, Mapping):
-        return {key: open_column(each, n, f"{name}[{key!r}]") for key, each in values.items()}
+        return {key: open_column(each, n, f"{name}[{key!r}]", beside) for key, each in values.items()}
     if isinstance(values, list | tuple) and len(values) != n:
         lengths = [(getattr(each, "shape", None) or (-1,))[0] for each in values]
         if n in lengths and -1 not in lengths:
-            return [open_column(each, n, f"{name}[{i}]") for i, each in enumerate(values)]
-    return open_column(values, n, name)
+            return [open_column(each, n, f"{name}[{i}]", beside) for i, each in enumerate(values)]
+    return open_column(values, n, name, beside)
 
 
 @runtime_checkable

@@ -528,7 +528,10 @@ class SourceIterator(BatchIterator):
         """See :meth:`BatchIterator.close`."""
         super().close()
         self._follower.end("done")
-        _stop_reading(self._supplies)
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        _stop_supplies(self._supplies)
 
     def _set_up(self) -> None:
         super()._set_up()
@@ -537,7 +540,7 @@ class SourceIterator(BatchIterator):
         self._follower = NOBODY
         self._followed_since = _Since(0, 0, 0, 0.0)
         self._end_following = None
-        weakref.finalize(self, _stop_reading, self._supplies)
+        weakref.finalize(self, _stop_supplies, self._supplies)
 
     def __getstate__(self) -> dict[str, Any]:
         # The copy finds its generator as it is, and is followed for itself.
@@ -549,7 +552,7 @@ class SourceIterator(BatchIterator):
         self.image_data_generator = self._generator
 
 
-def _stop_reading(supplies: dict[Any, Supply]) -> None:
+def _stop_supplies(supplies: dict[Any, Supply]) -> None:
     """Read nothing more ahead of time."""
     while supplies:
         supplies.popitem()[1].stop()

@@ -7,6 +7,7 @@ from daskaug.materialize.card import info
 from daskaug.materialize.findings import Finding, Verification
 from daskaug.materialize.inspecting import (
     ArrayFacts,
+    class_indices_of,
     find_faults,
     inspect_store,
     is_materialized,
@@ -34,6 +35,7 @@ __all__ = [
     "StoreLike",
     "Verification",
     "annotate",
+    "class_indices_of",
     "find_faults",
     "info",
     "inspect_store",

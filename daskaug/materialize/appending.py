@@ -14,7 +14,7 @@ from daskaug.iterators import Columns
 from daskaug.materialize.filling import Filling, Report, check_contract
 from daskaug.materialize.job import Job
 from daskaug.materialize.joined import SomeRows
-from daskaug.materialize.layout import FORMAT_VERSION, MANIFEST, PARTS, Layout, joined_hash
+from daskaug.materialize.layout import CLASS_INDICES, FORMAT_VERSION, MANIFEST, PARTS, Layout, joined_hash
 from daskaug.materialize.place import Place
 from daskaug.materialize.resuming import check_source, look
 
@@ -151,6 +151,12 @@ def _check_member(job: Job, member: _Member, filling: Filling) -> None:
         raise StoreError(
             f"{member.place} holds the rows {first} to {first + layout.n} of the source, and `x` has only "
             f"{job.source.shape[0]}. Pass all of it, with the new rows at its end."
+        )
+    there, now = member.manifest.get(CLASS_INDICES), job.class_indices
+    if there is not None and now is not None and there != dict(now):
+        raise StoreError(
+            f"The classes of {member.place} are numbered {there}, and those of the new images {dict(now)}: labels "
+            "would mean different things. Number them as there, with `classes` of the flow_from_ methods."
         )
     own = _rows_of(job, first, first + layout.n, layout)
     check_contract(member.place, member.manifest, own)

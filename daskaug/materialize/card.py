@@ -10,7 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from daskaug.cards import Fact, lines
-from daskaug.materialize.facts import hash_facts, image_facts, origin_facts, work_facts
+from daskaug.materialize.facts import class_facts, hash_facts, image_facts, origin_facts, work_facts
 from daskaug.materialize.inspecting import object_sizes, told
 from daskaug.materialize.layout import DIGEST
 from daskaug.materialize.place import StoreLike
@@ -60,6 +60,7 @@ def _card(part: Part, name: str) -> str:
         *image_facts(part.manifest),
         *_arrays(part),
         *_labels(part),
+        *class_facts(part.manifest),
         *work_facts(part.manifest),
         *_statistics(part),
         *origin_facts(part.manifest),

@@ -9,7 +9,10 @@ import numpy as np
 
 from daskaug.cards import Fact, shape_text
 from daskaug.config import Config
-from daskaug.materialize.layout import Layout
+from daskaug.materialize.layout import CLASS_INDICES, Layout
+
+MOST_NAMES = 12
+"""Names of classes that are shown."""
 
 
 def layout_of(manifest: dict[str, Any]) -> Layout:
@@ -35,11 +38,20 @@ def image_facts(manifest: dict[str, Any]) -> list[Fact]:
 def work_facts(manifest: dict[str, Any]) -> list[Fact]:
     """What was done to the images."""
     contract = manifest["contract"]
+    options = ", ".join(_options(contract["config"]))
+    made = "augmented, to be standardised by the reader" if options else "as in the source"
     return [
-        Fact("pixels", "standardised" if contract["standardized"] else "augmented, to be standardised by the reader"),
+        Fact("pixels", "standardised" if contract["standardized"] else made),
         Fact("seed", f"{contract['seed']} (seeding version {contract['seeding_version']})"),
-        Fact("options", ", ".join(_options(contract["config"])) or "all at their defaults"),
+        Fact("options", options or "all at their defaults"),
     ]
+
+
+def class_facts(manifest: dict[str, Any]) -> list[Fact]:
+    """Names of the classes, where they are known."""
+    names = list(manifest.get(CLASS_INDICES) or ())
+    more = ", …" if len(names) > MOST_NAMES else ""
+    return [Fact("classes", f"{len(names):,}: {', '.join(names[:MOST_NAMES])}{more}")] if names else []
 
 
 def origin_facts(manifest: dict[str, Any]) -> list[Fact]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zarr.errors import ContainsArrayError
 
 from daskaug.cards import GOOD, Fact, State, Told, size_text
-from daskaug.errors import LostClusterError, StoreError
+from daskaug.errors import LostClusterError, SourceError, StoreError
 from daskaug.execution import Executor, check_workers, current_executor, followed, run_ordered
 from daskaug.materialize.alignment import Pieces, check_owners
 from daskaug.materialize.claiming import lay_out, refuse_occupied, statistics_are_whole, write_statistics
@@ -24,6 +24,7 @@ from daskaug.materialize.codecs import CODECS, DEFAULT_CODEC, codec_name
 from daskaug.materialize.finishing import check_counts, content_of_source
 from daskaug.materialize.job import Job
 from daskaug.materialize.layout import (
+    CLASS_INDICES,
     DIGEST,
     FORMAT_VERSION,
     MANIFEST,
@@ -227,6 +228,8 @@ class Filling:
             },
             "versions": {name: importlib.metadata.version(name) for name in ("daskaug", "numpy", "scipy", "zarr")},
         }
+        if job.class_indices:
+            manifest[CLASS_INDICES] = {name: int(number) for name, number in job.class_indices.items()}
         refuse_occupied(self.place)
         try:
             self.place.create_group({MANIFEST: manifest})
@@ -311,7 +314,7 @@ class Filling:
 
     @contextlib.contextmanager
     def _explaining(self, rows_left: int) -> Iterator[None]:
-        """Say of an interruption, a full disk or a lost cluster what it leaves behind."""
+        """Say of an interruption, a full disk, a lost cluster or a bad source what it leaves behind."""
         layout = self.job.layout
         try:
             yield
@@ -332,6 +335,12 @@ class Filling:
                 f"{error} {self.place} can be finished: at least {layout.rows - rows_left} of {layout.rows} images are "
                 "there, and the same call of materialize() goes on from them, with or without a cluster."
             ) from error
+        except SourceError as error:
+            error.add_note(
+                f"{self.place} is begun: when this is mended, the same call of materialize() does the rest. For other "
+                "images or options choose another place, or remove it first."
+            )
+            raise
 
     # --- finishing -----------------------------------------------------------------------------------------------
 
@@ -404,11 +413,11 @@ def check_contract(place: Place, manifest: dict[str, Any], job: Job) -> None:
     there = manifest["contract"]
     different = [name for name in there.keys() | job.contract.keys() if there.get(name) != job.contract.get(name)]
     if different:
-        lines = "".join(
-            f"\n  {name}: {_difference(there.get(name), job.contract.get(name))}" for name in sorted(different)
+        told = "; ".join(
+            f"{name}: {_difference(there.get(name), job.contract.get(name))}" for name in sorted(different)
         )
         raise StoreError(
-            f"{place} was made with something else; there, and now:{lines}\nNothing was written. Choose another place "
+            f"{place} was made with something else. There, and now: {told}. Nothing was written. Choose another place "
             "for the new store, or remove the old one yourself."
         )
 

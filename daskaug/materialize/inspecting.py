@@ -14,7 +14,7 @@ import zarr
 from zarr.core.sync import sync
 
 from daskaug.errors import StoreError
-from daskaug.materialize.layout import DIGEST, MANIFEST
+from daskaug.materialize.layout import CLASS_INDICES, DIGEST, MANIFEST
 from daskaug.materialize.place import Place, StoreLike, sizes_of
 from daskaug.materialize.resuming import UNREADABLE, read_records
 
@@ -135,6 +135,12 @@ def labels_of(store: str, name: str | None, storage_options: dict[str, Any] | No
     if len(labels) < len(members):
         return None
     return labels[0] if len(labels) == 1 else np.concatenate([np.asarray(each[:]) for each in labels])
+
+
+def class_indices_of(store: str, storage_options: dict[str, Any] | None = None) -> dict[str, int] | None:
+    """Names of the classes of a materialised store and their numbers; None where it has none."""
+    manifest: Any = open_node(Place.of(store, storage_options)).attrs.get(MANIFEST)
+    return manifest.get(CLASS_INDICES) if isinstance(manifest, dict) else None
 
 
 def inspect_store(store: StoreLike) -> list[ArrayFacts]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,8 @@ class Job:
         Whether rare classes get more copies.
     first_row : int
         Number of the first row of `source` in the whole data set.
+    class_indices : mapping of str to int or None
+        Names of the classes.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class Job:
     cut: Cut = dataclasses.field(default_factory=Cut)
     balance: bool = False
     first_row: int = 0
+    class_indices: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         epochs = self.epochs
@@ -100,6 +103,7 @@ class Job:
                     f"`{name}` is of dtype {values.dtype}; stored columns are numbers. Number the classes: "
                     "numpy.unique(labels, return_inverse=True)."
                 )
+        _check_class_indices(self.class_indices)
         self.transform.check_images(self.source.shape[1:])
         if self.transform.standardize:
             self.transform.check_fitted()
@@ -222,6 +226,18 @@ class Job:
             if any(source.is_far for source in sources):
                 reader = PersistentReader(reader)
             yield reader, (number, self.layout.shard(number)[0], columns, picks)
+
+
+def _check_class_indices(given: Any) -> None:
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+    is_whole = isinstance(given, Mapping) and all(isinstance(k, str) and is_number(v) for k, v in given.items())
+    if given is not None and not is_whole:
+        raise ConfigError(
+            "`class_indices` must be a dict of class names and their numbers, as {'cat': 0, 'dog': 1}. Received: "
+            f"class_indices={given!r}."
+        )
 
 
 def _copy(piece: Piece) -> NDArray[np.int64]:

@@ -47,6 +47,7 @@ SOURCE_HASH = "source_hash"
 DRAW_EPOCH = "draw_epoch"
 PARTS = "parts"
 STATISTICS = "statistics"
+CLASS_INDICES = "class_indices"
 EXTRA = "extra_"
 STORED_STATISTICS = {"mean": "mean", "std": "std", "whitening": "zca_whitening_matrix"}
 ZCA_DIRECTIONS, ZCA_SCALE = "zca_u", "zca_scale"

@@ -20,6 +20,7 @@ from daskaug.materialize.facts import origin_facts, work_facts
 from daskaug.materialize.joined import JoinedSource
 from daskaug.materialize.layout import (
     ARRAYS,
+    CLASS_INDICES,
     DIGEST,
     EXTRA,
     MANIFEST,
@@ -56,6 +57,8 @@ class MaterializedIterator(SourceIterator):
         Rows of an epoch in each of the parts that the store consists of.
     columns_by_epoch : bool
         Whether the rows of an epoch are others than those of the next, so that columns have one entry per stored row.
+    class_indices : dict, optional
+        Names of the classes and their numbers.
     **options
         As for :class:`daskaug.iterators.SourceIterator`.
     """
@@ -69,9 +72,11 @@ class MaterializedIterator(SourceIterator):
         copies: int,
         sizes: Sequence[int],
         columns_by_epoch: bool,
+        class_indices: dict[str, int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(source, transform, columns, **options)
+        self.class_indices = class_indices
         self._copies, self._by_epoch = copies, columns_by_epoch
         self._sizes = np.array(sizes, np.int64)
         self._starts = np.cumsum(self._sizes) - self._sizes
@@ -106,6 +111,8 @@ class MaterializedStore(Described):
         All copies of the masks.
     labels, sample_weight : (n, ...) array or None
         Of the first epoch; where classes were balanced, of all epochs one after the other, (epochs · n, ...).
+    class_indices : dict or None
+        Names of the classes and their numbers, where the images came from files or `materialize` was told them.
     parts : tuple of MaterializedStore
         What was appended. Images, labels and so on are those of the store itself and then of each part.
     config : Config
@@ -131,6 +138,7 @@ class MaterializedStore(Described):
         self.masks = open_images(group["masks"]) if "masks" in self._contract else None
         self.labels = self._column("y")
         self.sample_weight = self._column("sample_weight")
+        self.class_indices: dict[str, int] | None = manifest.get(CLASS_INDICES)
 
     @property
     def store_hash(self) -> str:
@@ -246,6 +254,7 @@ class MaterializedStore(Described):
             copies=self.epochs,
             sizes=self._sizes,
             columns_by_epoch=self._is_balanced,
+            class_indices=self.class_indices,
             rows=(0, self.n),
             batch_size=batch_size,
             shuffle=Shuffle.of(shuffle, random_access=False, unit=shuffle_unit, mix=shuffle_mix),

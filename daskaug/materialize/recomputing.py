@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from daskaug.config import Config
 from daskaug.errors import DaskaugError, SourceError, StoreError
 from daskaug.materialize.facts import layout_of
-from daskaug.materialize.inspecting import damaged_metadata, open_node
+from daskaug.materialize.inspecting import damaged_metadata, is_store, open_node
 from daskaug.materialize.layout import (
     ARRAYS,
     DIGEST,
@@ -36,7 +37,7 @@ from daskaug.transforms.masks import PairTransform
 
 _AS_INGESTED = (
     "Of a folder or table of files, the options of reading (target size, colour mode) must be those that it was "
-    "ingested with."
+    "read with."
 )
 
 
@@ -238,18 +239,21 @@ class Part:
         locator = str(stated["locator"])
         if source is None:
             if "://" not in locator and not locator.startswith("/"):
-                raise SourceError(
-                    f"The images came from {locator!r}, which has no address. Pass them: source= (--source)."
-                )
+                raise SourceError(f"The images came from {locator!r}, which has no address. Pass them as `source`.")
             is_local = locator.startswith("file://") or "://" not in locator
             try:
                 found = open_images(
                     locator.removeprefix("file://"), storage_options=None if is_local else storage_options
                 )
             except (DaskaugError, OSError, ImportError) as error:
+                if is_local and Path(locator).is_dir() and not is_store(locator):
+                    raise SourceError(
+                        f"The images were made from files in {locator}, and the store does not say how those were "
+                        f"read. Pass that folder or table as `source`. {_AS_INGESTED}"
+                    ) from error
                 raise SourceError(
-                    f"The images at {locator} cannot be opened as a Zarr store: {str(error).rstrip('.')}. Pass them: "
-                    f"source= (--source). {_AS_INGESTED}"
+                    f"The images at {locator} cannot be opened as a Zarr store: {str(error).rstrip('.')}. Pass them as "
+                    f"`source`. {_AS_INGESTED}"
                 ) from error
         elif isinstance(source, str) and "://" in source:
             found = open_images(source, storage_options=storage_options)

@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskaug.config import Config
-from daskaug.errors import ConfigError, DaskaugError, StoreError
+from daskaug.errors import ConfigError, DaskaugError, SourceError, StoreError
+from daskaug.kernels.content import row_hashes
 from daskaug.materialize.inspecting import told
+from daskaug.materialize.layout import SOURCE_HASH
 from daskaug.materialize.place import StoreLike
 from daskaug.materialize.recomputing import Keys, Part, differing, open_parts, recompute
 from daskaug.materialize.resuming import UNREADABLE
 from daskaug.pictures.sheet import Band, draw_sheet
+from daskaug.sources import Source
 from daskaug.transforms.block import BlockTransform
 
 TILE = 256
@@ -164,8 +167,7 @@ def replay(
     before = after = agrees = None
     note = ""
     try:
-        opened = part.open_source(source, storage_options)
-        before = opened.take(part.rows_in(opened, keys.source_row))[0]
+        before = _raw(part, row, keys, part.open_source(source, storage_options))
     except (DaskaugError, OSError, ImportError, IndexError) as error:
         if source is not None:
             raise
@@ -217,6 +219,26 @@ def _read(part: Part, row: int, i: int) -> tuple[Keys, NDArray[Any], dict[str, A
             f"{where}, which cannot be read: {told(error)}. verify() says what else is damaged; the same "
             "materialize() again writes such shards anew."
         ) from error
+
+
+def _raw(part: Part, row: int, keys: Keys, source: Source) -> NDArray[Any]:
+    """The image of the source that a row was made from.
+
+    Raises
+    ------
+    SourceError
+        Where there is another one in its place, as in a folder where files were added before it.
+    """
+    block = source.take(part.rows_in(source, keys.source_row))
+    if part.has(SOURCE_HASH):
+        stored = np.asarray(part.array(SOURCE_HASH)[row])
+        if (row_hashes(block, keys.source_row)[0] != stored).any():
+            raise SourceError(
+                f"Row {keys.source_row[0]} of {source.locator} is another image now than the one that this was made "
+                "from: it has changed, or rows were added or removed before it. Pass the images as they were, as "
+                "`source`; for files, read as they were then."
+            )
+    return np.asarray(block[0])
 
 
 def _find(parts: list[Part], i: int, store: str) -> tuple[Part, int]:

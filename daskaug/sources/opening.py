@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -79,7 +80,7 @@ def open_images(
     return ZarrSource(x)
 
 
-def open_column(values: Any, n: int, name: str) -> NDArray[Any]:
+def open_column(values: Any, n: int, name: str, beside: Any = None) -> NDArray[Any]:
     """Labels, weights or further inputs, in memory.
 
     Parameters
@@ -90,6 +91,9 @@ def open_column(values: Any, n: int, name: str) -> NDArray[Any]:
         Number of images.
     name : str
         What the caller calls it, for messages.
+    beside : optional
+        The images, as they were handed in: where that is the path or URL of a group, `values` may be the name of an
+        array in it.
 
     Returns
     -------
@@ -101,7 +105,8 @@ def open_column(values: Any, n: int, name: str) -> NDArray[Any]:
         Where the length is another, the entries differ in shape, or there is nothing at the path.
     """
     if isinstance(values, str | os.PathLike):
-        values = _open_column_path(os.fspath(values), name)
+        group = os.fspath(beside).rstrip("/") if isinstance(beside, str | os.PathLike) else None
+        values = _open_column_path(os.fspath(values), name, group)
     home = type(values).__module__.partition(".")[0]
     if home == "dask":
         values = values.compute()
@@ -118,13 +123,18 @@ def open_column(values: Any, n: int, name: str) -> NDArray[Any]:
     return column
 
 
-def _open_column_path(path: str, name: str) -> Any:
+def _open_column_path(path: str, name: str, group: str | None) -> Any:
     import zarr
 
-    try:
-        return zarr.open_array(path, mode="r")
-    except (FileNotFoundError, ValueError) as error:
-        raise SourceError(f"There is no Zarr array for `{name}` at {path!r}.") from error
+    for address in (path,) if group is None else (path, f"{group}/{path}"):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return zarr.open_array(address, mode="r")
+    there = ""
+    if group is not None:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            arrays = sorted(zarr.open_group(group, mode="r").arrays())
+            there = f", nor one of that name in {group}, which has {', '.join(found for found, _ in arrays) or 'none'}"
+    raise SourceError(f"There is no Zarr array for `{name}` at {path!r}{there}.")
 
 
 def _as_array(x: Any) -> NDArray[Any]:

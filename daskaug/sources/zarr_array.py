@@ -267,6 +267,11 @@ def _explained(error: Exception, path: str, secrets: tuple[str, ...]) -> SourceE
     """What is wrong with a path or URL, without credentials; None where the error itself says it best."""
     address, found = without_credentials(path), " ".join(censored(str(error), secrets).split())
     if isinstance(error, FileNotFoundError | zarr.errors.NodeNotFoundError):
+        if os.path.isdir(path):
+            return SourceError(
+                f"The folder {address!r} is no Zarr store. Images in files come through an iterator: pass "
+                "datagen.flow_from_directory(...) or datagen.flow_from_dataframe(...) in its place."
+            )
         return SourceError(
             f"There is no Zarr array at {address!r}. Check the path (and, on a cluster, that every worker sees it)."
         )

@@ -60,8 +60,9 @@ class Matrix:
 def test_a_function_that_carries_much_waits_for_the_first_worker_and_is_sent_once(no_workers):
     cluster, client = no_workers
     readers = ((CarryingReader(np.full(3, i), f"block {i}"), (i,)) for i in range(6))
-    pending = current_executor().submit_all(Matrix(12 * 2**20), readers, "test")
-    assert len(client.futures) == 7
+    matrix = Matrix(12 * 2**20)
+    pending = current_executor().submit_all(matrix, readers, "test")
+    assert len(client.futures) == 7  # for as long as somebody has the matrix
     cluster.scale(1)
     assert [each.result() for each in pending] == [0] * 6
 

@@ -172,6 +172,17 @@ def test_labels_and_weights_from_anywhere(kind, tmp_path):
     assert np.array_equal(w, labels / 100)
 
 
+def test_columns_beside_images_go_by_their_names(tmp_path):
+    group = zarr.create_group(tmp_path / "x.zarr")
+    for name, values in {"images": X, "y": Y, "weights": Y / 100}.items():
+        group.create_array(name, data=values)
+    x, labels, w = next(PLAIN.flow(tmp_path / "x.zarr", "y", sample_weight="weights", batch_size=8, seed=2))
+    assert np.array_equal(x, X[labels].astype(np.float32))
+    assert np.array_equal(w, labels / 100)
+    with pytest.raises(SourceError, match=r"at 'labels', nor .* in .*x\.zarr, which has images, weights, y\."):
+        PLAIN.flow(tmp_path / "x.zarr", "labels")
+
+
 def test_forms_of_a_batch_are_keras_forms():
     extra = np.random.RandomState(0).rand(50, 4)
     options = {"batch_size": 8, "shuffle": False}

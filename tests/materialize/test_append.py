@@ -68,6 +68,19 @@ def store_alone(tmp_path):
     return MaterializedStore(place, group, dict(group.attrs[MANIFEST]))
 
 
+def test_classes_must_be_numbered_as_they_were(tmp_path):
+    make(tmp_path / "m.zarr", X[:15], Y[:15], class_indices={"cat": 0, "dog": 1})
+    before = states(tmp_path / "m.zarr")
+    with pytest.raises(StoreError, match="labels would mean different things"):
+        make(tmp_path / "m.zarr", append=True, class_indices={"bird": 0, "cat": 1, "dog": 2})
+    assert states(tmp_path / "m.zarr") == before
+    make(tmp_path / "m.zarr", append=True, class_indices={"cat": 0, "dog": 1})
+    assert open_materialized(tmp_path / "m.zarr").class_indices == {"cat": 0, "dog": 1}
+    with pytest.raises(ConfigError, match=r"`class_indices` must be a dict of class names"):
+        make(tmp_path / "n.zarr", class_indices=["cat", "dog"])
+    assert not (tmp_path / "n.zarr").exists()
+
+
 def test_appending_nothing_writes_nothing(tmp_path):
     make(tmp_path / "m.zarr", X[:30], Y[:30])
     make(tmp_path / "m.zarr", append=True)

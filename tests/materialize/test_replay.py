@@ -67,7 +67,7 @@ def test_the_parameters_need_no_source(tmp_path, store):
     found = daskaug.replay(tmp_path / "m.zarr", 63)
     assert found.parameters == daskaug.replay(store, 63).parameters
     assert (found.before, found.after, found.agrees) == (None, None, None)
-    assert "source=" in str(found)
+    assert "as `source`" in str(found)
     found.save(tmp_path / "stored.png")
     assert daskaug.replay(tmp_path / "m.zarr", 63, source=X).agrees
 

@@ -149,7 +149,7 @@ def test_a_source_in_memory_is_not_there_any_more(tmp_path):
     result = daskaug.verify(tmp_path / "m.zarr")
     assert result.ok
     assert result.samples == 0
-    assert "source= (--source)" in str(result)
+    assert "as `source`" in str(result)
     assert str(result).endswith("nothing is wrong in what was checked")
     assert str(daskaug.verify(tmp_path / "m.zarr", source=X)).endswith("nothing is wrong")
 
@@ -163,7 +163,7 @@ def test_files_cannot_be_opened_by_their_address_alone(tmp_path):
     result = daskaug.verify(tmp_path / "m.zarr", full=True)
     assert (result.ok, result.samples) == (True, 0)
     (note,) = result.not_checked
-    for said in ("source= (--source)", "target size", "colour mode"):
+    for said in ("as `source`", "target size", "colour mode"):
         assert said in note
     assert str(result).endswith("nothing is wrong in what was checked")
     grey = Reading(target_size=(32, 32), color_mode="grayscale").open(root)
