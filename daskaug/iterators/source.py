@@ -10,7 +10,7 @@ import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from daskaug import seeding
 from daskaug.cards import Drawing, Fact, State, shape_text
 from daskaug.errors import ConfigError, SourceError, UnreadableError
-from daskaug.execution import NOBODY, Executor, Follower, Pending, as_loaded, current_executor, threads_executor
+from daskaug.execution import Executor, Pending, as_loaded, current_executor, threads_executor
 from daskaug.iterators.base import MOST_PER_TASK, TASK_NBYTES, BatchIterator
 from daskaug.iterators.block_supply import BlockNeeds, Supply, is_graph, supply_of
 from daskaug.iterators.boundary import Boundary, Fetched, MadeHere
 from daskaug.iterators.columns import Columns, Masks, RowIds, pick
+from daskaug.iterators.following import HandedOut
 from daskaug.iterators.plan import FlowPlan, Reading
 from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.serving import Serving
@@ -62,15 +63,6 @@ class PictureSaver:
             to_picture(image, self.data_format, scale=True).save(os.path.join(self.directory, name))
 
 
-class _Since(NamedTuple):
-    """Where an iterator was when it began to be followed: its meter counts since it was made."""
-
-    epoch: int
-    in_epoch: int
-    images: int
-    seconds_waited: float
-
-
 class SourceIterator(BatchIterator):
     """Batches of augmented and standardised images from a source.
 
@@ -105,9 +97,6 @@ class SourceIterator(BatchIterator):
 
     file_numbers_below = 10_000
     """Saved files are numbered at random below this, so that epochs seldom overwrite each other."""
-
-    _follower: Follower
-    _end_following: weakref.finalize[..., Any] | None
 
     def __init__(
         self,
@@ -239,8 +228,10 @@ class SourceIterator(BatchIterator):
 
     def _submit_rows(self, rows: NDArray[np.int64], epoch: int) -> Pending:
         executor = current_executor()
-        if executor.is_remote and self._follower.is_over:
-            self._be_followed(executor)
+        if executor.is_remote and self._handed_out.is_over:
+            total = self._steps(self.epoch).images
+            in_epoch = min(total, self.batch_index * self.batch_size)
+            self._handed_out.begin(self, executor, self.source.locator, total, self.epoch, in_epoch)
         read = self._rows_read(rows, epoch)
         readers = [self._supply(source, executor).reader(read) for source in self._sources]
         reader = readers[0] if self._masks is None else join_readers(readers)
@@ -249,40 +240,17 @@ class SourceIterator(BatchIterator):
         if not executor.is_remote or self._boundary.place_of_next(under_way) == "workers":
             return executor.submit(task, reader, about, "daskaug-flow")
         fetched = executor.submit(as_loaded, reader, (), "daskaug-fetch")
-        here, follower = threads_executor(), self._follower
+        here, handed_out = threads_executor(), self._handed_out
 
         def begin() -> Pending:
-            with follower.tasks():
+            with handed_out.tasks():
                 return here.submit(task, Fetched(fetched, reader), about, "daskaug-flow")
 
         return MadeHere(fetched, begin)
 
-    def _be_followed(self, executor: Executor) -> None:
-        """Have what is handed out told to the cluster's page, if it has one, until the iterator is gone."""
-        total = self._steps(self.epoch).images
-        self._follower = executor.follow("flow", self.source.locator, total)
-        if self._end_following is not None:
-            self._end_following.detach()
-            self._end_following = None
-        if self._follower is not NOBODY:
-            in_epoch = min(total, self.batch_index * self.batch_size)
-            self._followed_since = _Since(self.epoch, in_epoch, self.meter.images, self.meter.seconds_waited)
-            self._end_following = weakref.finalize(self, self._follower.end, "done")
-            self._end_following.atexit = False
-
     def _metered(self, serve: Any, *arguments: Any) -> Any:
         batch = super()._metered(serve, *arguments)
-        if self._follower is not NOBODY:
-            since, total = self._followed_since, self._steps(self.epoch).images
-            handed = max(0, self.meter.images - since.images)
-            epochs, done = divmod(max(0, since.in_epoch + handed - 1), max(1, total))
-            self._follower.tell(
-                done=done + 1,
-                total=total,
-                epoch=since.epoch + epochs,
-                handed=handed,
-                waited=max(0.0, self.meter.seconds_waited - since.seconds_waited),
-            )
+        self._handed_out.tell(self._steps(self.epoch).images)
         return batch
 
     def _read_ahead(self, first: Position, last: Position) -> None:
@@ -527,7 +495,7 @@ class SourceIterator(BatchIterator):
     def close(self) -> None:
         """See :meth:`BatchIterator.close`."""
         super().close()
-        self._follower.end("done")
+        self._handed_out.end()
         self._stop_reading()
 
     def _stop_reading(self) -> None:
@@ -537,14 +505,12 @@ class SourceIterator(BatchIterator):
         super()._set_up()
         self._supplies: dict[tuple[Source, bool, Shuffle], Supply] = {}
         self._boundary = Boundary(self._serving.transform_on)
-        self._follower = NOBODY
-        self._followed_since = _Since(0, 0, 0, 0.0)
-        self._end_following = None
+        self._handed_out = HandedOut(self.meter)
         weakref.finalize(self, _stop_supplies, self._supplies)
 
     def __getstate__(self) -> dict[str, Any]:
         # The copy finds its generator as it is, and is followed for itself.
-        left = ("_supplies", "_boundary", "_follower", "_followed_since", "_end_following", "_generator_state")
+        left = ("_supplies", "_boundary", "_handed_out", "_generator_state")
         return {name: value for name, value in super().__getstate__().items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
