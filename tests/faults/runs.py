@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
 import os
 import shutil
 import signal
@@ -21,6 +20,7 @@ from daskaug import ImageDataGenerator, open_materialized, seeding
 from daskaug.errors import IncompleteStoreError
 from daskaug.materialize import verify
 from tests import pictures
+from tests.clusters import forking
 
 N, EPOCHS, SHARD_ROWS = 104, 2, 7
 ROWS = EPOCHS * N
@@ -77,8 +77,7 @@ class Run:
     """
 
     def __init__(self, store: Path, scheduler: str | None = None, *, first: Callable[[], None] | None = None) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.faults.preloaded"])
+        context = forking()
         self._connection, theirs = context.Pipe()
         self.process = context.Process(target=_materialize, args=(store, scheduler, theirs, first), daemon=True)
         self.process.start()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,16 +66,16 @@ def test_the_client_is_killed(expected, tmp_path):
 
 
 @contextlib.contextmanager
-def scheduler_and_workers(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A scheduler and two workers, as people start them; and the file with the scheduler's address."""
+def scheduler_and_workers(folder: Path) -> Iterator[tuple[clusters.Forked, str]]:
+    """A scheduler and two workers, by their commands; and the file with the scheduler's address."""
     folder.mkdir()
     file = str(folder / "scheduler.json")
     common = ["--scheduler-file", file, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-dashboard"]
     worker = ["worker", "--nthreads", "1", "--no-nanny", "--local-directory", str(folder), *common]
-    with (folder / "log").open("wb") as log, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         begun = []
         for command in (["scheduler", "--port", "0", *common], worker, worker):  # workers wait for the file
-            process = subprocess.Popen([sys.executable, "-m", "dask", *command], stdout=log, stderr=log, cwd=folder)
+            process = clusters.Forked(command, folder)
             begun.append(process)
             stack.callback(process.wait, WAIT_SECONDS)
             stack.callback(process.kill)
