@@ -117,11 +117,11 @@ class FitOptions:
         products = [name for name in special if name in _NOT_WITH_PRODUCTS]
         if products and (config.zca_whitening or self.keep_gram):
             option = "zca_whitening" if config.zca_whitening else "keep_gram"
-            raise ConfigError(f"{_NOT_WITH_PRODUCTS[products[0]]}, or fit without {option}.")
+            raise ConfigError(f"{_NOT_WITH_PRODUCTS[products[0]]}, or fit without `{option}`.")
         if special and config.compat == "keras" and augment:
             raise ConfigError(
                 f'`{special[0]}` needs draws that do not depend on the order of the images, and compat="keras" draws '
-                "them one after the other. Fit with compat=None, or without augment."
+                "them one after the other. Fit without `compat`, or without `augment`."
             )
         if self.checkpoint is not None and config.compat == "keras" and config.zca_whitening:
             raise ConfigError(

@@ -130,7 +130,7 @@ def test_what_cannot_be_combined(images):
     x = images["uint8"]
     for options in ({"nan_policy": "omit"}, {"sample_weight": np.ones(N)}, {"tolerance": 0.1}, {"checkpoint": "c"}):
         if "checkpoint" not in options:
-            with pytest.raises(ConfigError, match=rf"`{next(iter(options))}.* or fit without zca_whitening"):
+            with pytest.raises(ConfigError, match=rf"`{next(iter(options))}.* or fit without `zca_whitening`"):
                 ImageDataGenerator(featurewise_center=True, zca_whitening=True).fit(x, **options)
         with pytest.raises(ConfigError, match='compat="keras"'):
             ImageDataGenerator(featurewise_center=True, compat="keras").fit(x, augment=True, **options)

@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 import zarr
 from PIL import Image
 from typer.testing import CliRunner
 
 from daskaug import ImageDataGenerator, open_materialized
-from daskaug.cli import app
+from daskaug.cli import app, running
 from tests import pictures
 from tests.clusters import two_workers
 
@@ -270,7 +272,7 @@ def test_names_of_classes_travel_from_files_to_what_is_made_of_the_store(tmp_pat
     made = open_materialized(tmp_path / "m.zarr")
     assert made.class_indices == expected
     assert made.flow(seed=1).class_indices == expected
-    assert "2: cat, dog" in invoke("info", tmp_path / "m.zarr").stdout
+    assert "cat: 4, dog: 4" in invoke("info", tmp_path / "m.zarr").stdout
     invoke("materialize", tmp_path / "x.zarr", tmp_path / "o.zarr", *FLAGS, "--y", "source_row")
     assert open_materialized(tmp_path / "o.zarr").class_indices is None
 
@@ -293,6 +295,31 @@ def test_errors_speak_of_options(source, tmp_path):
     assert "seed: 0 → 9; " in told or "; seed: 0 → 9. " in told
     told = invoke("materialize", source, tmp_path / "m.zarr", "--epochs", 0, code=1).stderr
     assert "--epochs must be an integer, 1 or more. Received: --epochs 0." in told
+    told = invoke("materialize", "seed=4.zarr", tmp_path / "n.zarr", code=1).stderr
+    assert told.startswith("daskaug materialize: seed=4.zarr is neither a folder")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("`layout_for` is odd", "--for is odd"),
+        ("with zca_whitening=True", "with --zca-whitening"),
+        ("with horizontal_flip=False", "with --no-horizontal-flip"),
+        ("with compat=None", "with no --compat"),
+        ("pass compat=\"keras\" or fill_mode='wrap'.", "pass --compat keras or --fill-mode wrap."),
+        ("Pass target_size=(height, width), please", "Pass --target-size height width, please"),
+        ("seed=-3; chunk_rows=1,024: no", "--seed -3; --chunk-rows 1,024: no"),
+        ("statistics= is missing", "--statistics is missing"),
+        ("options storage_options={'a': 1}", "options storage_options={'a': 1}"),
+        ("see /data/seed=4/x.zarr", "see /data/seed=4/x.zarr"),
+        ("the same call of materialize()", "the same call of `daskaug materialize`"),
+        ("`verify()` and datagen.fit(x)", "`daskaug verify` and datagen.fit(x)"),
+    ],
+)
+def test_what_is_said_of_arguments_is_said_of_options(monkeypatch, said, told):
+    command = typer.main.get_command(app).commands["materialize"]
+    monkeypatch.setattr(running, "_running", [types.SimpleNamespace(command=command, params={"source": "x.zarr"})])
+    assert running.in_options(said) == told
 
 
 def test_info(made):

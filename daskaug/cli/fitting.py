@@ -71,7 +71,7 @@ def fit(
         how: dict[str, Any] = {
             "tolerance": tolerance,
             "checkpoint": checkpoint,
-            "memory_budget": None if memory_budget is None else int(memory_budget * 1e9),
+            "memory_budget": None if memory_budget is None else _nbytes(memory_budget),
             "keep_gram": keep_gram,
             "zca_route": zca_route,
             "zca_components": _components(zca_components),
@@ -102,6 +102,15 @@ def fit(
         error = f", error at most {found.error:.2g}" if found.error else ""
         typer.echo(f"whitening by {found.route}: {found.captured:.4%} of the variance{error}")
     typer.echo(f"saved in {out}")
+
+
+def _nbytes(gigabytes: float) -> int:
+    """Of the option for a memory budget."""
+    from daskaug.errors import ConfigError
+
+    if not gigabytes > 0:
+        raise ConfigError(f"`--memory-budget` must be more than 0 GB. Received: {gigabytes}.")
+    return max(1, int(gigabytes * 1e9))
 
 
 def _components(written: str | None) -> int | float | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +25,7 @@ def materialize(
     **given: Any,
 ) -> None:
     """Write augmented copies of images to a Zarr store; run again, it finishes what was interrupted."""
-    with _told_warnings(), cluster(given["scheduler"]):
+    with cluster(given["scheduler"]):
         generator, x, options = _prepared(source, target, given)
         if only_plan:
             typer.echo(generator.plan_materialize(x, target, **options))
@@ -35,7 +33,7 @@ def materialize(
         try:
             report = generator.materialize(x, target, progress=True, **options)
         except KeyboardInterrupt as interruption:
-            notes = " ".join(getattr(interruption, "__notes__", ()))
+            notes = in_options(" ".join(getattr(interruption, "__notes__", ())))
             typer.echo(f"daskaug materialize: interrupted. {notes} Run the same command again to finish it.", err=True)
             raise typer.Exit(130) from None
     speed = report.rows_written / max(report.seconds, 1e-9)
@@ -49,7 +47,7 @@ def materialize(
 @taking(GENERATOR, SOURCE, MAKING)
 def plan(source: _Source, target: _Store, **given: Any) -> None:
     """Say what `materialize` with the same arguments would take; a few blocks are tried, nothing is written."""
-    with _told_warnings(), cluster(given["scheduler"]):
+    with cluster(given["scheduler"]):
         generator, x, options = _prepared(source, target, given)
         planned = generator.plan_materialize(x, target, **options)
         typer.echo(planned)
@@ -67,7 +65,7 @@ def preview(
     **given: Any,
 ) -> None:
     """Draw a sheet of images and what augmenting makes of them, with the drawn parameters."""
-    with _told_warnings(), cluster(scheduler):
+    with cluster(scheduler):
         generator = generator_of(given | {"statistics": None})
         x, _ = open_source(source, given)
         generator.preview(x, images, draws=draws, seed=seed).save(out)
@@ -93,11 +91,3 @@ def _prepared(source: str, target: str, given: dict[str, Any]) -> tuple[Any, Any
     if "://" in target and (found := storage_options_of(given)) is not None:
         options["storage_options"] = found
     return generator, x, options
-
-
-@contextlib.contextmanager
-def _told_warnings() -> Iterator[None]:
-    """Warnings as a line each, without the code that they come from."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {in_options(str(message))}", err=True)
-        yield

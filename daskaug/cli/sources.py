@@ -65,14 +65,13 @@ def class_indices_of_source(source: str, given: Mapping[str, Any]) -> dict[str, 
 
 
 def _labels(source: str, y: str | None, options: dict[str, Any] | None) -> Any:
-    """The labels by path, or by their name beside the images; those of a store of ours without being asked."""
+    """The labels by their name beside the images, or by path; those of a store of ours without being asked."""
     from daskaug.errors import SourceError
     from daskaug.materialize import labels_of
 
-    if y is not None and ("://" in y or Path(y).exists()):
+    found = labels_of(source, y, options) if y is None or "://" not in y else None
+    if found is None and y is not None and ("://" in y or Path(y).exists()):
         found = labels_of(y, None, options if "://" in y else None)
-    else:
-        found = labels_of(source, y, options)
     if found is None and y is not None:
         raise SourceError(f"There is no Zarr array for --y at {y!r}, nor one of that name in {source}.")
     return found

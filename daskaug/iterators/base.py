@@ -189,7 +189,7 @@ class BatchIterator(AssignedAttributes, Resumable, Described):
         """Start reading what will be wanted after what lies between these, which is under way."""
 
     def _stop_reading(self) -> None:
-        """Give up what is being read: it may meet with what a batch has just met with, which the next call may not."""
+        """Give up what a cluster reads, or has: it may have met with what a batch met with, which the next may not."""
 
     def _assemble(self, made: Any, rows: NDArray[np.int64], epoch: int) -> Any:
         """What is handed out: the images with labels, weights and whatever else belongs to the rows."""
@@ -439,7 +439,9 @@ class BatchIterator(AssignedAttributes, Resumable, Described):
             made = batch.result(alone)
         except BaseException as error:
             if not _is_for_good(error):
-                self._stop_reading()
+                with self.lock:
+                    cancel_all(self._ahead)
+                    self._stop_reading()
             raise
         return self._assemble(made, batch.rows, place[0])
 

@@ -23,7 +23,7 @@ from daskaug.iterators.base import MOST_PER_TASK, TASK_NBYTES, BatchIterator
 from daskaug.iterators.block_supply import BlockNeeds, Supply, is_graph, supply_of
 from daskaug.iterators.boundary import Boundary, Fetched, MadeHere
 from daskaug.iterators.columns import Columns, Masks, RowIds, pick
-from daskaug.iterators.following import HandedOut
+from daskaug.iterators.handed_out import HandedOut
 from daskaug.iterators.plan import FlowPlan, Reading
 from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.serving import Serving
@@ -366,12 +366,14 @@ class SourceIterator(BatchIterator):
         """Where the tasks of this executor get the rows of a source."""
         key = source, executor.is_remote, self.shuffling
         with self.lock:
-            if key not in self._supplies:
+            supply = self._supplies.get(key)
+            if supply is None:
                 if self._serving.memory_budget is not None:
                     self._check_budget(self._serving.memory_budget, executor)
                 nbytes = self._kept_nbytes(executor)
-                self._supplies[key] = supply_of(source, self.shuffling, executor, self.meter, nbytes)
-            return self._supplies[key]
+                supply = supply_of(source, self.shuffling, executor, self.meter, nbytes)
+                self._supplies[key] = supply
+            return supply
 
     @property
     def _has_random_access(self) -> bool:
@@ -496,10 +498,13 @@ class SourceIterator(BatchIterator):
         """See :meth:`BatchIterator.close`."""
         super().close()
         self._handed_out.end()
-        self._stop_reading()
+        with self.lock:
+            _stop_supplies(self._supplies)
 
     def _stop_reading(self) -> None:
-        _stop_supplies(self._supplies)
+        with self.lock:  # in this process, what is read ahead and fails is read again anyhow
+            for key in [key for key in self._supplies if key[1]]:
+                self._supplies.pop(key).stop()
 
     def _set_up(self) -> None:
         super()._set_up()

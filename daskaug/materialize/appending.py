@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from daskaug.errors import ConfigError, StoreError
 from daskaug.iterators import Columns
-from daskaug.materialize.filling import Filling, Report, check_contract
+from daskaug.materialize.filling import Filling, Report, check_contract, with_class_indices
 from daskaug.materialize.job import Job
 from daskaug.materialize.joined import SomeRows
-from daskaug.materialize.layout import CLASS_INDICES, FORMAT_VERSION, MANIFEST, PARTS, Layout, joined_hash
+from daskaug.materialize.layout import FORMAT_VERSION, MANIFEST, PARTS, Layout, joined_hash
 from daskaug.materialize.place import Place
 from daskaug.materialize.resuming import check_source, look
 
@@ -79,7 +79,7 @@ def append(filling: Filling) -> Report:
                 f"Somebody else has appended other rows to {place} meanwhile. Run the same call again, with all rows "
                 "of the source."
             )
-        group.attrs[MANIFEST] = manifest | {"parts": [*parts, entry]}
+        group.attrs[MANIFEST] = with_class_indices(manifest, job) | {"parts": [*parts, entry]}
     return _report(job, members, written, [*hashes, written.store_hash])
 
 
@@ -151,12 +151,6 @@ def _check_member(job: Job, member: _Member, filling: Filling) -> None:
         raise StoreError(
             f"{member.place} holds the rows {first} to {first + layout.n} of the source, and `x` has only "
             f"{job.source.shape[0]}. Pass all of it, with the new rows at its end."
-        )
-    there, now = member.manifest.get(CLASS_INDICES), job.class_indices
-    if there is not None and now is not None and there != dict(now):
-        raise StoreError(
-            f"The classes of {member.place} are numbered {there}, and those of the new images {dict(now)}: labels "
-            "would mean different things. Number them as there, with `classes` of the flow_from_ methods."
         )
     own = _rows_of(job, first, first + layout.n, layout)
     check_contract(member.place, member.manifest, own)

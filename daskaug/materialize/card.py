@@ -10,9 +10,9 @@ import zarr
 from numpy.typing import NDArray
 
 from daskaug.cards import Fact, lines
-from daskaug.materialize.facts import class_facts, hash_facts, image_facts, origin_facts, work_facts
+from daskaug.materialize.facts import hash_facts, image_facts, origin_facts, work_facts
 from daskaug.materialize.inspecting import object_sizes, told
-from daskaug.materialize.layout import DIGEST
+from daskaug.materialize.layout import CLASS_INDICES, DIGEST
 from daskaug.materialize.place import StoreLike
 from daskaug.materialize.recomputing import Part, hash_of, open_parts
 from daskaug.materialize.resuming import UNREADABLE, read_records
@@ -60,7 +60,6 @@ def _card(part: Part, name: str) -> str:
         *image_facts(part.manifest),
         *_arrays(part),
         *_labels(part),
-        *class_facts(part.manifest),
         *work_facts(part.manifest),
         *_statistics(part),
         *origin_facts(part.manifest),
@@ -156,6 +155,9 @@ def _labels(part: Part) -> list[Fact]:
 
 
 def _name(part: Part, label: int) -> str:
+    for name, number in part.manifest.get(CLASS_INDICES, {}).items():
+        if number == label:
+            return str(name)
     names = part.group.get("class_name")
     if isinstance(names, zarr.Array) and 0 <= label < names.shape[0]:
         with contextlib.suppress(*UNREADABLE):  # damaged: the number will do

@@ -68,9 +68,7 @@ def check_columns(part: Part, prefix: str, bad_shards: set[int], findings: list[
     if len(first) == part.source_rows and content_digest(known).hex() != part.contract["columns_digest"]:
         where = f"{prefix}array {' or '.join(suspects(table))}"
         wrong = "its values are not those that the manifest knows"
-        findings.append(
-            Finding("columns", where, wrong if bad_shards else f"{wrong}; full=True (--full) says in which shard")
-        )
+        findings.append(Finding("columns", where, wrong if bad_shards else f"{wrong}; full=True says in which shard"))
 
 
 def suspects(table: dict[str, NDArray[Any]]) -> list[str]:

@@ -9,10 +9,7 @@ import numpy as np
 
 from daskaug.cards import Fact, shape_text
 from daskaug.config import Config
-from daskaug.materialize.layout import CLASS_INDICES, Layout
-
-MOST_NAMES = 12
-"""Names of classes that are shown."""
+from daskaug.materialize.layout import Layout
 
 
 def layout_of(manifest: dict[str, Any]) -> Layout:
@@ -45,13 +42,6 @@ def work_facts(manifest: dict[str, Any]) -> list[Fact]:
         Fact("seed", f"{contract['seed']} (seeding version {contract['seeding_version']})"),
         Fact("options", options or "all at their defaults"),
     ]
-
-
-def class_facts(manifest: dict[str, Any]) -> list[Fact]:
-    """Names of the classes, where they are known."""
-    names = list(manifest.get(CLASS_INDICES) or ())
-    more = ", …" if len(names) > MOST_NAMES else ""
-    return [Fact("classes", f"{len(names):,}: {', '.join(names[:MOST_NAMES])}{more}")] if names else []
 
 
 def origin_facts(manifest: dict[str, Any]) -> list[Fact]:

@@ -228,11 +228,9 @@ class Filling:
             },
             "versions": {name: importlib.metadata.version(name) for name in ("daskaug", "numpy", "scipy", "zarr")},
         }
-        if job.class_indices:
-            manifest[CLASS_INDICES] = {name: int(number) for name, number in job.class_indices.items()}
         refuse_occupied(self.place)
         try:
-            self.place.create_group({MANIFEST: manifest})
+            self.place.create_group({MANIFEST: with_class_indices(manifest, job)})
         except ContainsArrayError as error:
             raise StoreError(f"{self.place} lies inside of a Zarr array. Choose another place.") from error
         return self._lay_out()
@@ -266,7 +264,7 @@ class Filling:
         A damaged shard loses its commit record: were this run broken off, the next would take it for whole.
         """
         fresh = open_to_write(self.place)  # something may have been appended meanwhile
-        manifest = _manifest(fresh) | {"complete": False}
+        manifest = with_class_indices(_manifest(fresh), self.job) | {"complete": False}
         manifest.pop("store_hash", None)
         fresh.attrs[MANIFEST] = manifest
         records = array_of(group, DIGEST).with_config({"write_empty_chunks": True})
@@ -410,6 +408,18 @@ def check_contract(place: Place, manifest: dict[str, Any], job: Job) -> None:
     StoreError
         With the difference.
     """
+    names, now = manifest.get(CLASS_INDICES, {}), dict(job.class_indices or {})
+    numbers, of_numbers = ({number: name for name, number in each.items()} for each in (names, now))
+    conflicts = sorted(
+        {name for name in names if now.get(name, names[name]) != names[name]}
+        | {of_numbers[number] for number in numbers if of_numbers.get(number, numbers[number]) != numbers[number]}
+    )
+    if conflicts:
+        raise StoreError(
+            f"The classes of {place} are numbered {names}, and now {now}, so that labels would mean different things: "
+            f"see {', '.join(conflicts)}. Nothing was written. Number them as there: `class_indices`, or `classes` of "
+            "the methods that find files, where new classes come last."
+        )
     there = manifest["contract"]
     different = [name for name in there.keys() | job.contract.keys() if there.get(name) != job.contract.get(name)]
     if different:
@@ -420,6 +430,12 @@ def check_contract(place: Place, manifest: dict[str, Any], job: Job) -> None:
             f"{place} was made with something else. There, and now: {told}. Nothing was written. Choose another place "
             "for the new store, or remove the old one yourself."
         )
+
+
+def with_class_indices(manifest: dict[str, Any], job: Job) -> dict[str, Any]:
+    """A manifest that has the names of the job's classes as well."""
+    names = {name: int(number) for name, number in (job.class_indices or {}).items()}
+    return manifest | {CLASS_INDICES: manifest.get(CLASS_INDICES, {}) | names} if names else manifest
 
 
 def _difference(there: Any, now: Any) -> str:

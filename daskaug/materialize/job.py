@@ -103,7 +103,7 @@ class Job:
                     f"`{name}` is of dtype {values.dtype}; stored columns are numbers. Number the classes: "
                     "numpy.unique(labels, return_inverse=True)."
                 )
-        _check_class_indices(self.class_indices)
+        _check_class_indices(self.class_indices, self.columns.y)
         self.transform.check_images(self.source.shape[1:])
         if self.transform.standardize:
             self.transform.check_fitted()
@@ -228,16 +228,21 @@ class Job:
             yield reader, (number, self.layout.shard(number)[0], columns, picks)
 
 
-def _check_class_indices(given: Any) -> None:
+def _check_class_indices(given: Any, y: Any) -> None:
+    if given is None:
+        return
+
     def is_number(value: Any) -> bool:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
     is_whole = isinstance(given, Mapping) and all(isinstance(k, str) and is_number(v) for k, v in given.items())
-    if given is not None and not is_whole:
+    if not is_whole or len(set(given.values())) < len(given):
         raise ConfigError(
             "`class_indices` must be a dict of class names and their numbers, as {'cat': 0, 'dog': 1}. Received: "
             f"class_indices={given!r}."
         )
+    if y is None:
+        raise ConfigError("`class_indices` names the classes in `y`, and there is none. Pass `y` too.")
 
 
 def _copy(piece: Piece) -> NDArray[np.int64]:

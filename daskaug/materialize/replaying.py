@@ -230,15 +230,23 @@ def _raw(part: Part, row: int, keys: Keys, source: Source) -> NDArray[Any]:
         Where there is another one in its place, as in a folder where files were added before it.
     """
     block = source.take(part.rows_in(source, keys.source_row))
-    if part.has(SOURCE_HASH):
-        stored = np.asarray(part.array(SOURCE_HASH)[row])
-        if (row_hashes(block, keys.source_row)[0] != stored).any():
-            raise SourceError(
-                f"Row {keys.source_row[0]} of {source.locator} is another image now than the one that this was made "
-                "from: it has changed, or rows were added or removed before it. Pass the images as they were, as "
-                "`source`; for files, read as they were then."
-            )
+    stored = _source_hash(part, row)
+    if stored is not None and (row_hashes(block, keys.source_row)[0] != stored).any():
+        raise SourceError(
+            f"Row {keys.source_row[0]} of {source.locator} is another image now than the one that this was made from: "
+            "it has changed, or rows were added or removed before it. Pass the images as they were, as `source`; for "
+            "files, read as they were then."
+        )
     return np.asarray(block[0])
+
+
+def _source_hash(part: Part, row: int) -> NDArray[np.uint64] | None:
+    """Of the raw image that a row was made from; None where the store does not say, or that is damaged or lost."""
+    try:
+        found = np.asarray(part.array(SOURCE_HASH)[row]) if part.has(SOURCE_HASH) else None
+    except UNREADABLE:
+        return None
+    return found if found is not None and found.any() else None
 
 
 def _find(parts: list[Part], i: int, store: str) -> tuple[Part, int]:

@@ -126,7 +126,8 @@ def open_column(values: Any, n: int, name: str, beside: Any = None) -> NDArray[A
 def _open_column_path(path: str, name: str, group: str | None) -> Any:
     import zarr
 
-    for address in (path,) if group is None else (path, f"{group}/{path}"):
+    is_name = group is not None and "://" not in path and not os.path.isabs(path)
+    for address in (f"{group}/{path}", path) if is_name else (path,):
         with contextlib.suppress(FileNotFoundError, ValueError):
             return zarr.open_array(address, mode="r")
     there = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
@@ -18,7 +19,7 @@ import pytest
 import zarr
 from PIL import Image
 
-from daskaug import ImageDataGenerator
+from daskaug import ImageDataGenerator, open_images
 from daskaug.errors import ConfigError, NotFittedError, SourceError, UnreadableError
 from tests import pictures
 
@@ -181,6 +182,24 @@ def test_columns_beside_images_go_by_their_names(tmp_path):
     assert np.array_equal(w, labels / 100)
     with pytest.raises(SourceError, match=r"at 'labels', nor .* in .*x\.zarr, which has images, weights, y\."):
         PLAIN.flow(tmp_path / "x.zarr", "labels")
+
+
+def test_after_an_error_that_has_passed_the_next_batches_are_right(tmp_path):
+    images = np.tile(pictures.tiles(128, 48), (2, 1, 1, 1))
+    zarr.create_array(tmp_path / "x.zarr", data=images, chunks=(8, 128, 128, 3))
+    source = open_images(tmp_path / "x.zarr")
+    source.read(0, 1)
+    asked = ImageDataGenerator().flow(source, batch_size=16, shuffle=False)
+    chunks = tmp_path / "x.zarr" / "c"
+    chunks.rename(tmp_path / "away")
+    with pytest.raises(UnreadableError, match="are gone"):
+        asked[0]
+    for batch in list(asked._ahead.values()):  # if any is still under way, it meets with the same
+        with contextlib.suppress(UnreadableError):
+            batch.task.pending.result()
+    (tmp_path / "away").rename(chunks)
+    for i in (1, 2, 3, 4, 5, 0):
+        assert np.array_equal(asked[i], images[16 * i : 16 * i + 16])
 
 
 def test_forms_of_a_batch_are_keras_forms():

@@ -74,10 +74,14 @@ def test_classes_must_be_numbered_as_they_were(tmp_path):
     with pytest.raises(StoreError, match="labels would mean different things"):
         make(tmp_path / "m.zarr", append=True, class_indices={"bird": 0, "cat": 1, "dog": 2})
     assert states(tmp_path / "m.zarr") == before
-    make(tmp_path / "m.zarr", append=True, class_indices={"cat": 0, "dog": 1})
-    assert open_materialized(tmp_path / "m.zarr").class_indices == {"cat": 0, "dog": 1}
+    make(tmp_path / "m.zarr", append=True, class_indices={"cat": 0, "dog": 1, "zebra": 2})
+    assert open_materialized(tmp_path / "m.zarr").class_indices == {"cat": 0, "dog": 1, "zebra": 2}
+    with pytest.raises(StoreError, match="see cat, dog"):
+        make(tmp_path / "m.zarr", append=True, class_indices={"dog": 0, "cat": 1})
     with pytest.raises(ConfigError, match=r"`class_indices` must be a dict of class names"):
         make(tmp_path / "n.zarr", class_indices=["cat", "dog"])
+    with pytest.raises(ConfigError, match="names the classes in `y`, and there is none"):
+        make(tmp_path / "n.zarr", y=None, class_indices={"cat": 0})
     assert not (tmp_path / "n.zarr").exists()
 
 

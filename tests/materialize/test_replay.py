@@ -72,6 +72,24 @@ def test_the_parameters_need_no_source(tmp_path, store):
     assert daskaug.replay(tmp_path / "m.zarr", 63, source=X).agrees
 
 
+@pytest.mark.parametrize("how", ["damaged", "lost"])
+def test_without_the_hash_of_the_raw_image_the_pixels_tell(tmp_path, how):
+    ImageDataGenerator(**OPTIONS).materialize(X, tmp_path / "m.zarr", seed=5)
+    chunk = tmp_path / "m.zarr" / "source_hash" / "c" / "0" / "0"
+    content = chunk.read_bytes()
+    chunk.unlink()
+    if how == "damaged":
+        chunk.write_bytes(content[:-4] + b"none")
+    assert daskaug.replay(tmp_path / "m.zarr", 3, source=X).agrees
+    assert daskaug.replay(tmp_path / "m.zarr", 3, source=255 - X).agrees is False
+
+
+def test_another_image_in_the_row_is_said_to_be_one(tmp_path):
+    ImageDataGenerator(**OPTIONS).materialize(X, tmp_path / "m.zarr", seed=5)
+    with pytest.raises(SourceError, match="Row 3 of memory is another image now"):
+        daskaug.replay(tmp_path / "m.zarr", 3, source=X[1:].repeat(2, axis=0))
+
+
 def test_a_damaged_image_does_not_agree(tmp_path):
     ImageDataGenerator(**OPTIONS).materialize(X, tmp_path / "m.zarr", seed=5)
     images = zarr.open_array(tmp_path / "m.zarr/images")

@@ -306,7 +306,7 @@ def check_gram(features: int, cores: int, budget: int | None = None, images: int
             f"`keep_gram` keeps a {features:,} × {features:,} matrix for images with {features:,} values each, "
             f"{_size(_DOUBLE * features * features)}, and fitting takes some of them, {_size(needed)} in all; "
             f"memory_budget is {_size(budget)}, enough for {largest:,} values (height × width × channels). Nothing was "
-            f"read. Fit without keep_gram, on smaller images or tiles, or with memory_budget={needed:_}."
+            f"read. Fit without `keep_gram`, on smaller images or tiles, or with memory_budget={needed:_}."
         )
 
 
