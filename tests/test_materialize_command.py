@@ -273,6 +273,12 @@ def test_names_of_classes_travel_from_files_to_what_is_made_of_the_store(tmp_pat
     assert made.class_indices == expected
     assert made.flow(seed=1).class_indices == expected
     assert "cat: 4, dog: 4" in invoke("info", tmp_path / "m.zarr").stdout
+    augment, store = ImageDataGenerator(rotation_range=5), open_materialized(tmp_path / "x.zarr")
+    for number, (x, y) in enumerate(((tmp_path / "x.zarr", "y"), (store, store.labels), (store.flow(seed=1), None))):
+        augment.materialize(x, tmp_path / f"{number}.zarr", y=y)
+        assert open_materialized(tmp_path / f"{number}.zarr").class_indices == expected
+    augment.materialize(store, tmp_path / "own.zarr", y=np.arange(8))
+    assert open_materialized(tmp_path / "own.zarr").class_indices is None
     invoke("materialize", tmp_path / "x.zarr", tmp_path / "o.zarr", *FLAGS, "--y", "source_row")
     assert open_materialized(tmp_path / "o.zarr").class_indices is None
 

@@ -128,7 +128,7 @@ def serve(scheduler: Any) -> bool:
         if plot not in variables["plots"]:
             variables["plots"].append(plot)
             variables["plots"].sort(key=lambda each: str(each["name"]))
-    except Exception:
+    except Exception:  # of another version of distributed, say: work goes on without the page
         log.info("The daskaug page could not be added to the dashboard", exc_info=True)
         return False
     return True

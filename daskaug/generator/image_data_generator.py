@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -237,7 +238,8 @@ class ImageDataGenerator(Previews):
         ids : (n,) integers, optional
             Sample ids; by default the row in `x`.
         class_indices : mapping of str to int, optional
-            Names of the classes that `y` numbers, kept with the store. By default those of an iterator over files.
+            Names of the classes that `y` numbers, kept with the store. By default those of an iterator over files, and
+            those of a materialised store whose labels are passed on (``y="y"``, or ``y=store.labels``).
         epochs : int
             Copies of each image; copy e has the pixels of epoch e of ``flow(x, seed=seed)``.
         seed : int
@@ -388,8 +390,16 @@ class ImageDataGenerator(Previews):
 
 
 def _class_indices_of(x: Any, y: Any, columns: Columns) -> Mapping[str, int] | None:
-    """Those of an iterator over files, where the labels are its own too."""
-    return getattr(x, "class_indices", None) if y is None and columns.y is not None else None
+    """Those of an iterator over files, or of a materialised store, where the labels are its own too."""
+    if columns.y is None:
+        return None
+    if y is None or y is getattr(x, "labels", None):
+        return getattr(x, "class_indices", None)
+    if isinstance(y, str) and y == "y" and isinstance(x, str | os.PathLike):
+        from daskaug.materialize import class_indices_of
+
+        return class_indices_of(os.fspath(x))
+    return None
 
 
 def _masks_of(x: Any, masks: Any) -> Any:
