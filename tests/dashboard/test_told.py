@@ -21,6 +21,7 @@ from PIL import Image
 
 from daskaug import ImageDataGenerator
 from daskaug.dashboard.state import HANDLER, Job, State, state_of
+from daskaug.execution.links import dashboard_link
 from tests import clusters, pictures
 from tests.dashboard.waiting import until
 
@@ -267,6 +268,9 @@ def test_a_scheduler_without_bokeh_counts_and_has_no_page(source, tmp_path, capl
             return state_of(dask_scheduler).totals("write")[1]
 
         until(lambda: client.run_on_scheduler(written), lambda found: found == EPOCHS * N)
+        link = dashboard_link(client)  # what listens there says that Bokeh is missing
+    assert link.url is None
+    assert "pip install 'daskaug[jupyter]'" in str(link)
 
 
 def test_a_scheduler_that_cannot_have_the_page_does_not_disturb_the_work(source, tmp_path, caplog):

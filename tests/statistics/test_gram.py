@@ -238,7 +238,7 @@ def test_a_matrix_that_does_not_fit_is_refused_before_anything_is_read(tmp_path)
     store = zarr.create_array(tmp_path / "x.zarr", shape=(5000, 224, 224, 3), chunks=(50, 224, 224, 3), dtype="u1")
     seen = []
     for zca in (False, True):
-        with pytest.raises(ConfigError, match=r"150,528 × 150,528.*181.27 GB.*Nothing was read.*without keep_gram"):
+        with pytest.raises(ConfigError, match=r"150,528 × 150,528.*181.27 GB.*Nothing was read.*without `keep_gram`"):
             kept(store, zca=zca, progress=lambda *counts: seen.append(counts))
     assert not seen
     small = pictures.tiles(16, 30)
@@ -250,7 +250,7 @@ def test_a_matrix_that_does_not_fit_is_refused_before_anything_is_read(tmp_path)
 
 def test_what_cannot_be_combined(digits):
     for options in ({"nan_policy": "omit"}, {"sample_weight": np.ones(len(digits))}, {"tolerance": 0.1}):
-        with pytest.raises(ConfigError, match=f"`{next(iter(options))}.* or fit without keep_gram"):
+        with pytest.raises(ConfigError, match=f"`{next(iter(options))}.* or fit without `keep_gram`"):
             kept(digits, **options)
     with pytest.raises(ConfigError, match="`keep_gram`"):
         kept(digits, zca=True, zca_route="samples")
