@@ -16,7 +16,9 @@ BENCH := .venv-bench
 ARGS ?=
 # Processes that share the tests, a file at a time: as many as there are processors, or a number.
 JOBS ?= auto
-PYTEST = $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist loadfile --durations=10
+# Those with a marker wait for other processes most of the time.
+MARKED_JOBS ?= $(if $(filter auto,$(JOBS)),3,$(JOBS))
+PYTEST = $(BIN)/python -m pytest --maxprocesses 8 --dist loadfile --durations=10
 
 # What these set is installed elsewhere; the environment here must stand alone.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
@@ -50,7 +52,7 @@ demo: $(VENV)/.stamp-demo
 .PHONY: test
 test: $(VENV)/.stamp-test
 	@echo "==> Running every test without a marker (a few minutes)"
-	$(PYTEST) -m "not ($(MARKED))" $(ARGS)
+	$(PYTEST) -n $(JOBS) -m "not ($(MARKED))" $(ARGS)
 
 .PHONY: test-all
 test-all: test test-marked
@@ -60,7 +62,7 @@ test-marked: $(if $(MARKERS_IN_USE),$(VENV)/.stamp-test-marked)
 	@if [ -n "$(MARKERS_IN_USE)" ]; then
 	    echo "==> Running the tests marked $(MARKERS_IN_USE)"
 	    echo "    (their Debian packages: as root, .ci/install-debian-packages $(MARKERS_IN_USE); without them they skip)"
-	    $(PYTEST) -m "$(MARKED)" $(ARGS)
+	    $(PYTEST) -n $(MARKED_JOBS) -m "$(MARKED)" $(ARGS)
 	else
 	    echo "==> No test has a marker yet ($(MARKERS)): nothing more to run"
 	fi
@@ -94,7 +96,7 @@ docs: $(VENV)/.stamp-docs
 	    --jobs auto . build/docs/html
 	$(BIN)/python docs/check_site.py build/docs/html
 	$(BIN)/python docs/check_docstrings.py
-	$(PYTEST) tests/test_docs*.py README.md docs --doctest-glob='*.md' $(ARGS)
+	$(PYTEST) -n $(JOBS) tests/test_docs*.py README.md docs --doctest-glob='*.md' $(ARGS)
 
 .PHONY: bench
 bench: $(BENCH)/.stamp-peers

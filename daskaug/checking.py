@@ -12,11 +12,11 @@ import numpy as np
 
 from daskaug.errors import SourceError
 from daskaug.execution import current_executor, run_ordered
-from daskaug.ingest import ANY_ENDING, BESIDE, ENDINGS, FolderOfImages, Reading, read_table
+from daskaug.ingest import ANY_ENDING, BESIDE, ENDINGS, FolderOfImages, Reading, other_endings, read_table
 from daskaug.iterators import check_files, list_files
 from daskaug.materialize import find_faults, inspect_store, is_store
 from daskaug.progress import Progress, showing
-from daskaug.sources import BlockReader, Decoding, ImageFiles, open_images
+from daskaug.sources import BlockReader, Decoding, ImageFiles, Source, open_images
 
 
 @dataclasses.dataclass
@@ -70,8 +70,8 @@ def _check_folder(folder: Path, reading: Reading, progress: Progress) -> Finding
     images = [name for name in everything if name.lower().endswith(ENDINGS)]
     hidden = sum(any(part.startswith(".") for part in Path(name).parts[:-1]) for name in images)
     findings = Findings([f"{len(names)} image files in {folder}"])
-    if len(everything) > len(images):
-        findings.facts.append(f"{len(everything) - len(images)} files with other endings, which are never read")
+    if others := other_endings(everything):
+        findings.facts.append(f"files with other endings, which are never read: {others}")
     if hidden:
         findings.facts.append(f"{hidden} image files in hidden folders, which `daskaug ingest` leaves out")
     if not names:
@@ -140,14 +140,13 @@ def _read_all(address: str, progress: Progress) -> list[str]:
     images = open_images(address)
     plan = images.plan(0, images.shape[0])
     tasks: Iterator[tuple[BlockReader, tuple[Any, ...]]] = (
-        (_Attempt(images.reader(block.start, block.stop)), ()) for block in plan
+        (_Attempt(images, block.start, block.stop), ()) for block in plan
     )
     faults = []
     found = run_ordered(current_executor(), _as_loaded, tasks, name="daskaug-check")
     with showing(progress, f"check {address}", total=images.shape[0], row_nbytes=images.row_nbytes) as shown:
-        for block, error in zip(plan, found, strict=True):
-            if error is not None:
-                faults.append(f"{address}: rows {block.start} to {block.stop} cannot be read: {error}")
+        for block, errors in zip(plan, found, strict=True):
+            faults += [f"{address}: {error}" for error in errors]
             if shown is not None:
                 shown(block.stop, images.shape[0])
     return faults
@@ -155,20 +154,32 @@ def _read_all(address: str, progress: Progress) -> list[str]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Attempt(BlockReader):
-    """Loads why rows cannot be loaded, or None: a task that fails would keep those behind it from being tried."""
+    """Loads why rows cannot be loaded: a task that fails would keep those behind it from being tried."""
 
-    reader: BlockReader
+    images: Source
+    start: int
+    stop: int
 
-    def load(self) -> str | None:
-        try:
-            self.reader.load()
-        except Exception as error:  # noqa: BLE001  whatever a broken codec raises
-            return f"{error} ({type(error).__name__})"
-        return None
+    def load(self) -> list[str]:
+        whole = _trouble(self.images, self.start, self.stop)
+        if whole is None:
+            return []
+        pieces = self.images.plan(self.start, self.stop, 1)
+        each = [_trouble(self.images, piece.start, piece.stop) for piece in pieces]
+        return [trouble for trouble in each if trouble is not None] or [whole]
 
     def __repr__(self) -> str:
-        return f"an attempt at {self.reader!r}"
+        return f"an attempt at rows {self.start} to {self.stop} of {self.images.locator}"
 
 
-def _as_loaded(error: str | None) -> str | None:
-    return error
+def _trouble(images: Source, start: int, stop: int) -> str | None:
+    try:
+        images.read(start, stop)
+    except Exception as error:  # noqa: BLE001  whatever a broken codec raises
+        cause = error.__cause__ or error
+        return f"rows {start} to {stop} cannot be read: {cause} ({type(cause).__name__})"
+    return None
+
+
+def _as_loaded(errors: list[str]) -> list[str]:
+    return errors

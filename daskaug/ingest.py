@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 from pathlib import Path
@@ -176,6 +177,13 @@ def _listed(folder: Path, name: str, endings: tuple[str, ...]) -> list[str]:
     return list_files(str(folder / name), endings, skip_hidden=True)
 
 
+def other_endings(names: list[str]) -> str:
+    """Files that are no images by their endings: how many have each of these; empty where there are none."""
+    endings = (os.path.splitext(name)[1].lower() or "none" for name in names if not name.lower().endswith(ENDINGS))
+    counts = collections.Counter(endings)
+    return ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
+
+
 def _some(items: list[str], joint: str = ", ") -> str:
     return joint.join(items[:3]) + (f"{joint}..." if len(items) > 3 else "")
 
@@ -190,6 +198,8 @@ def read_table(path: Path, x_col: str) -> Any:
     """
     import pandas as pd
 
+    if not path.exists():
+        raise SourceError(f"There is nothing at {str(path)!r}: no Zarr store, no folder of images and no CSV table.")
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' own errors are among the latter
@@ -212,7 +222,7 @@ def ingest(
     source : Path
         A folder with a subfolder for each class, a folder of images, or a CSV table. Hidden folders are left out.
     store : path or URL
-        Must not exist.
+        Where nothing is yet, or what the same call has made: that is finished, or mended.
     reading : Reading
     progress : bool or callable, optional
         True: show it; a function is called as ``progress(images done, images in all)`` after each shard.
@@ -226,11 +236,11 @@ def ingest(
     Raises
     ------
     StoreError
-        Where the store exists.
+        Where something else is.
     SourceError
         For files that cannot be read, unless they are skipped or replaced.
     """
-    refuse_existing(store, ATTRIBUTE)
+    refuse_existing(store)
     files = reading.open(source)
     generator = ImageDataGenerator(data_format="channels_last", dtype="float32")
     with showing(progress, "ingest") as shown:

@@ -47,7 +47,8 @@ def test_folder_becomes_a_store_with_labels_and_names(tmp_path):
 def test_existing_store_is_refused_and_left_alone(tmp_path):
     root, _, _ = files.write_digits(tmp_path / "digits", 12)
     invoke("ingest", root, tmp_path / "store.zarr")
-    assert "exists already" in invoke("ingest", root, tmp_path / "store.zarr", code=1).stderr
+    options = ("--color-mode", "grayscale")
+    assert "made with something else" in invoke("ingest", root, tmp_path / "store.zarr", *options, code=1).stderr
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     assert "exists already" in invoke("ingest", root, tmp_path / "other", code=1).stderr
@@ -55,14 +56,16 @@ def test_existing_store_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.fixture
-def interrupted(tmp_path):
+def interrupted(tmp_path, monkeypatch):
     """Folder, store and images of a run that met a bad file, which has been mended since."""
+    monkeypatch.setattr("daskaug.materialize.layout.SHARD_NBYTES", 4 * 8 * 8)
+    monkeypatch.setattr("daskaug.materialize.layout.CHUNK_NBYTES", 8 * 8)
     root, images, _ = files.write_digits(tmp_path / "digits", 13)
-    store, path = tmp_path / "store.zarr", sorted(root.glob("*/*.png"))[2]
+    store, path = tmp_path / "store.zarr", sorted(root.glob("*/*.png"))[9]
     content = path.read_bytes()
     path.write_bytes(b"")
     stderr = invoke("ingest", root, store, "--color-mode", "grayscale", code=1).stderr
-    assert f"{path} (row 2): the file is empty" in stderr
+    assert f"{path} (row 9): the file is empty" in stderr
     assert "or pass --on-error skip or --on-error replace" in stderr
     assert "the same call of `daskaug ingest` does the rest" in stderr
     path.write_bytes(content)
@@ -71,8 +74,24 @@ def interrupted(tmp_path):
 
 def test_interrupted_run_is_completed(interrupted):
     root, store, images = interrupted
+    for _ in range(2):  # the second time there is nothing to do
+        invoke("ingest", root, store, "--color-mode", "grayscale")
+        assert np.array_equal(open_images(store).read(0, 13), images)
+    shutil.rmtree(store / "images" / "c")
     invoke("ingest", root, store, "--color-mode", "grayscale")
     assert np.array_equal(open_images(store).read(0, 13), images)
+
+
+def test_a_bad_file_leaves_nothing_behind_where_nothing_was_done(tmp_path):
+    """So that the same command with another way about bad files is no other store."""
+    files.write_bad(tmp_path / "data" / "x")
+    (tmp_path / "data" / "x" / "notes.txt").write_text("no image")
+    told = invoke("ingest", tmp_path / "data", tmp_path / "store.zarr", code=1).stderr
+    assert "or pass --on-error skip" in told
+    assert "is begun" not in told
+    assert not (tmp_path / "store.zarr").exists()
+    told = invoke("ingest", tmp_path / "data", tmp_path / "store.zarr", "--on-error", "skip").stderr
+    assert "left out, for their endings: 1 .txt (png, jpg" in told
 
 
 def test_table_with_numbers_as_labels(tmp_path):
@@ -210,7 +229,7 @@ def test_interrupted_by_hand(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("always:There is no image file")
 def test_ingest_without_anything_to_read(tmp_path):
-    assert "neither a folder nor a CSV table" in invoke("ingest", tmp_path / "no", tmp_path / "s.zarr", code=1).stderr
+    assert "There is nothing at " in invoke("ingest", tmp_path / "no", tmp_path / "s.zarr", code=1).stderr
     (tmp_path / "empty").mkdir()
     told = invoke("ingest", tmp_path / "empty", tmp_path / "s.zarr", code=1).stderr
     assert "warning: " in told
@@ -226,7 +245,7 @@ def test_check_of_a_folder_lists_every_bad_file(tmp_path):
     assert len(bad) == len(reasons)
     for name, reason in reasons.items():
         assert any(f"/{name} (row " in line and reason in line for line in bad)
-    assert "1 files with other endings" in result.output
+    assert "files with other endings, which are never read: 1 .txt" in result.output
     for name in reasons:
         (tmp_path / "x" / "deeper" / name).unlink()
     assert "nothing is wrong" in invoke("check", tmp_path).output
@@ -257,7 +276,7 @@ def test_check_of_an_unfinished_store(interrupted):
     _, store, _ = interrupted
     output = invoke("check", store, code=1).output
     assert "the run that wrote it has not finished" in output
-    assert "1 of 1 shards have not been written" in output
+    assert "2 of 4 shards have not been written" in output
     shutil.rmtree(store / "sample_id")
     assert "there is no array 'sample_id'" in invoke("check", store, code=1).output
 

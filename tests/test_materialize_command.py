@@ -205,7 +205,7 @@ def test_what_cannot_be_done_is_told_in_one_paragraph(source, tmp_path, monkeypa
 
 
 def test_what_is_no_source(tmp_path):
-    assert "neither a folder nor" in invoke("materialize", tmp_path / "no", tmp_path / "m.zarr", code=1).stderr
+    assert "There is nothing at" in invoke("materialize", tmp_path / "no", tmp_path / "m.zarr", code=1).stderr
 
 
 # --- plan --------------------------------------------------------------------------------------------------------
@@ -292,6 +292,34 @@ def test_who_will_lack_statistics_is_told(source, tmp_path):
     assert "warning" not in invoke("materialize", source, tmp_path / "n.zarr", *options).stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--target-size", 8, 8, "--on-error", "skip"], "--target-size, --on-error say how files are read"),
+        (["--color-mode", "grayscale"], "--color-mode say how files are read"),
+        (["--zca-whitening", "--statistics", "s.npz"], "has not all that these options need: --zca-whitening is on"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*overrides setting of")
+def test_what_would_be_ignored_or_missed_is_refused(source, tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    ImageDataGenerator(featurewise_center=True).fit(X).save("s.npz")
+    assert said in invoke("materialize", source, "m.zarr", *options, code=1).stderr
+    assert not Path("m.zarr").exists()
+
+
+def test_a_store_is_not_made_of_itself(source):
+    assert "is where the images come from" in invoke("materialize", source, source, code=1).stderr
+    assert sorted(zarr.open_group(source).array_keys()) == ["images", "labels"]
+
+
+def test_a_plan_refuses_what_the_work_would(made, source, tmp_path):
+    told = invoke("plan", source, made, *FLAGS, "--y", "labels", "--epochs", 3, "--seed", 5, "--shard-rows", 9, code=1)
+    assert "epochs 2 → 3" in told.stderr
+    told = invoke("plan", source, made, *FLAGS, "--epochs", 2, "--seed", 5, "--shard-rows", 9, code=1).stderr
+    assert "columns_digest: other content" in told
+
+
 def test_errors_speak_of_options(source, tmp_path):
     invoke("materialize", source, tmp_path / "m.zarr", *FLAGS)
     told = invoke("materialize", source, tmp_path / "m.zarr", *FLAGS, "--codec", "lz4", code=1).stderr
@@ -302,7 +330,7 @@ def test_errors_speak_of_options(source, tmp_path):
     told = invoke("materialize", source, tmp_path / "m.zarr", "--epochs", 0, code=1).stderr
     assert "--epochs must be an integer, 1 or more. Received: --epochs 0." in told
     told = invoke("materialize", "seed=4.zarr", tmp_path / "n.zarr", code=1).stderr
-    assert told.startswith("daskaug materialize: seed=4.zarr is neither a folder")
+    assert told.startswith("daskaug materialize: There is nothing at 'seed=4.zarr'")
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,10 @@ def ingest(
     scheduler: Scheduler = None,
 ) -> None:
     """Turn a folder or CSV table of image files into a sharded Zarr store with labels and file names."""
-    from daskaug.ingest import Reading
+    from daskaug.cards.escaping import as_text
+    from daskaug.ingest import ANY_ENDING, ENDINGS, Reading, other_endings
     from daskaug.ingest import ingest as run
+    from daskaug.iterators import list_files
 
     reading = Reading(target_size, color_mode, interpolation, keep_aspect_ratio, on_error, x_col, y_col, directory)
     with cluster(scheduler), warnings.catch_warnings():
@@ -42,6 +44,8 @@ def ingest(
         except KeyboardInterrupt:
             typer.echo("daskaug ingest: interrupted; run the same command again to finish", err=True)
             raise typer.Exit(130) from None
+    if source.is_dir() and (others := other_endings(list_files(str(source), ANY_ENDING, skip_hidden=True))):
+        typer.echo(f"left out, for their endings: {as_text(others)} ({', '.join(ENDINGS)} are read)", err=True)
     if files.bad_files:
         done = "left out" if on_error == "skip" else "replaced by black"
         typer.echo(f"{len(files.bad_files)} files could not be used and were {done}:", err=True)

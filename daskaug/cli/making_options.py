@@ -137,7 +137,7 @@ def generator_of(given: Mapping[str, Any]) -> Any:
     ConfigError
         For a value that cannot work, or statistics that nothing would use.
     """
-    from daskaug.errors import ConfigError
+    from daskaug.errors import ConfigError, NotFittedError
     from daskaug.generator import ImageDataGenerator
 
     options = {} if given["augment"] is None else _json_of(given["augment"])
@@ -156,6 +156,13 @@ def generator_of(given: Mapping[str, Any]) -> Any:
                 "none of them is on. Add those that it was fitted for."
             )
         made.load(given["statistics"])
+        try:
+            made.block_transform(seed=0).check_fitted()
+        except NotFittedError as error:
+            raise ConfigError(
+                f"--statistics {given['statistics']} has not all that these options need: "
+                f"{str(error).partition(',')[0]}. Fit with `daskaug fit`, for --zca-whitening with its --zca."
+            ) from error
     return made
 
 

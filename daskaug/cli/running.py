@@ -20,7 +20,7 @@ _IN_GIGABYTES = {"memory_budget"}
 
 _VALUE = (
     r"(?:'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|\((?P<several>[^()]*)\)|(?P<plain>\d+(?:[,_]\d{3})+|[-\w.]*\w))?"
-    r"(?![\w\[({'\"/<])"
+    r"(?!\.\.\.|[\w\[({'\"/<])"
 )
 
 _CALL = re.compile(r"`?(?<![\w.])(fit|ingest|materialize|replay|verify)\((?:\.\.\.)?\)`?")
@@ -88,6 +88,7 @@ def in_options(text: str) -> str:
         text = re.sub(rf"(?<![\w./=-])({names})={_VALUE}", lambda found: _written(options[found[1]], found), text)
     called = {("ingest", "materialize"): "ingest"}
     text = _CALL.sub(lambda found: f"`daskaug {called.get((str(command.name), found[1]), found[1])}`", text)
+    text = text.replace("`recheck`", "--recheck")  # which commands speak of that do not have
     for number, word in enumerate(reversed(own)):
         text = text.replace(f"\0{number}\0", word)
     return text

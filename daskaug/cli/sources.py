@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daskaug.cli.making_options import storage_options_of
+from daskaug.cli.making_options import SOURCE_DEFAULTS, storage_options_of
 
 
 def open_source(source: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -47,6 +47,11 @@ def open_source(source: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
             directory=given["directory"],
         )
         return reading.open(Path(source)), None
+    ignored = [name for name in ("target_size", "directory", "on_error") if given[name] is not None]
+    ignored += [name for name, usual in SOURCE_DEFAULTS.items() if given[name] != usual]
+    if ignored:
+        told = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
+        raise ConfigError(f"{told} say how files are read, and {source} is a Zarr store. Leave them out.")
     options = storage_options_of(given) if "://" in source else None
     if is_materialized(source, options):
         # All of it, with what was appended, and only if it is complete.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -31,7 +32,8 @@ def outlive(client: Any, workers: Iterable[str]) -> None:
 
 
 def _ignore_interrupts(host: str, parent: int) -> None:
-    is_child = os.getppid() == parent and socket.gethostname() == host
+    started_by = multiprocessing.parent_process()  # which is not the parent by the system where a server forks workers
+    is_child = started_by is not None and started_by.pid == parent and socket.gethostname() == host
     if is_child and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _ignore)
 

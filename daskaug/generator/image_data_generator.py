@@ -373,6 +373,8 @@ class ImageDataGenerator(Previews):
                     f"The images are {dtype}, which augmented images cannot be stored in. Pass dtype=, one of "
                     f"{', '.join(DTYPES)}."
                 )
+        if not standardize:
+            self.block_transform(seed=seed).check_images(source.shape[1:])  # who reads it is to standardise with these
         changes = {"dtype": dtype} if standardize else {"dtype": dtype} | self.config.without_standardizing()
         transform = self.block_transform(seed=seed, standardize=standardize, config=self.config.replace(**changes))
         return Job(

@@ -375,6 +375,8 @@ def _per_element(
     if values is None:
         return np.empty(0, dtype)
     given = np.asarray(values, dtype)
+    if given.shape == (1,):  # one for all channels
+        given = np.repeat(given, channels)
     if given.shape != (channels,):
         raise ValueError(f"{name} must have shape {(channels,)}, not {given.shape}")
     return np.tile(given, width)

@@ -14,14 +14,12 @@ from daskaug.materialize.layout import MANIFEST
 from daskaug.materialize.place import Place, StoreLike
 
 
-def refuse_existing(store: StoreLike | Place, attribute: str, *, storage_options: dict[str, Any] | None = None) -> None:
-    """Refuse a store that is there, unless it is one that an interrupted run left behind.
+def refuse_existing(store: StoreLike | Place, *, storage_options: dict[str, Any] | None = None) -> None:
+    """Refuse a place that holds something else than a materialised store: what an earlier run has made of it.
 
     Parameters
     ----------
     store : path, URL or Zarr store
-    attribute : str
-        Name of the attribute that :func:`annotate` writes last.
     storage_options : dict, optional
         For a URL: what its file system needs.
 
@@ -36,8 +34,8 @@ def refuse_existing(store: StoreLike | Place, attribute: str, *, storage_options
         if place.plain is not None and os.path.lexists(place.plain):
             raise StoreError(f"{place} exists already and is no Zarr group. Choose another place.") from None
         return
-    if MANIFEST not in group.attrs or attribute in group.attrs:
-        raise StoreError(f"{place} exists already. Choose another place, or remove it yourself.")
+    if MANIFEST not in group.attrs:
+        raise StoreError(f"{place} exists already, and was not made of files. Choose another place.")
 
 
 def annotate(

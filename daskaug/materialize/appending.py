@@ -65,6 +65,10 @@ def append(filling: Filling) -> Report:
     hashes = [str(member.manifest["store_hash"]) for member in members]
     new = _new_part(filling, members)
     if new is None:
+        group = place.open_group("r+")
+        there: Any = group.attrs[MANIFEST]
+        if (named := with_class_indices(there, job)) != there:
+            group.attrs[MANIFEST] = named
         return _report(job, members, Report(place.address, 0, 0, 0, 0.0, ""), hashes)
     place.open_group("r+").require_group(PARTS)
     written = new.run()

@@ -113,6 +113,7 @@ class Filling:
         began, job, layout = time.perf_counter(), self.job, self.job.layout
         self._check_plan()
         check_workers(job.source.probes() + ([] if job.masks is None else job.masks.source.probes()))
+        is_new = not self._is_there()
         with self._explaining(layout.rows):
             group = self.open_or_create()
             found = look(group, job.arrays, layout)
@@ -127,11 +128,11 @@ class Filling:
         written = _rows_of(job, missing)
         digests = found.digests
         if len(missing) or not manifest["complete"]:
-            with self._explaining(written):
+            with self._explaining(written, is_new):
                 if len(missing):
                     check_workers([Writing(self.place, manifest["contract"])])
                 self._begin(group, found)
-            self._write(missing, digests, manifest["contract"])
+            self._write(missing, digests, manifest["contract"], is_new)
             with self._explaining(0):
                 store_hash = self._finish(digests, manifest.get("store_hash"), missing)
                 remove_leftovers(self.place.open_group("r+"), job.arrays, missing)
@@ -139,6 +140,17 @@ class Filling:
             store_hash = manifest["store_hash"]
         seconds = time.perf_counter() - began
         return Report(self.place.address, layout.rows, written, layout.nbytes, seconds, store_hash)
+
+    def _is_there(self) -> bool:
+        try:
+            self.place.open_group()
+        except (FileNotFoundError, ContainsArrayError):
+            return False
+        return True
+
+    def _is_committed(self) -> bool:
+        """Whether any shard is there, of this run or of another one."""
+        return bool(look(self.place.open_group(), self.job.arrays, self.job.layout).committed.any())
 
     # --- opening -------------------------------------------------------------------------------------------------
 
@@ -271,7 +283,7 @@ class Filling:
         for number in found.damaged.tolist():
             records[number] = 0
 
-    def _write(self, missing: NDArray[np.intp], digests: NDArray[np.uint8], contract: Any) -> None:
+    def _write(self, missing: NDArray[np.intp], digests: NDArray[np.uint8], contract: Any, is_new: bool) -> None:
         """Write shards, and enter their digests."""
         job, layout, executor = self.job, self.job.layout, current_executor()
         left = _rows_of(job, missing)
@@ -292,7 +304,7 @@ class Filling:
         ):
             follower.tell(done=there, handed=0)
             for count in itertools.count(1):
-                with self._explaining(left):
+                with self._explaining(left, is_new):
                     made = next(results, None)
                 if made is None:
                     return
@@ -311,8 +323,16 @@ class Filling:
         return executor.is_remote and not self.job.source.is_here and (masks is None or not masks.source.is_here)
 
     @contextlib.contextmanager
-    def _explaining(self, rows_left: int) -> Iterator[None]:
-        """Say of an interruption, a full disk, a lost cluster or a bad source what it leaves behind."""
+    def _explaining(self, rows_left: int, is_new: bool = False) -> Iterator[None]:
+        """Say of an interruption, a full disk, a lost cluster or a bad source what it leaves behind.
+
+        Parameters
+        ----------
+        rows_left : int
+        is_new : bool
+            Whether this run has made the store. Where a bad source leaves nothing in it, it is removed again: the next
+            call may leave bad files out, and then it is another store.
+        """
         layout = self.job.layout
         try:
             yield
@@ -334,10 +354,14 @@ class Filling:
                 "there, and the same call of materialize() goes on from them, with or without a cluster."
             ) from error
         except SourceError as error:
-            error.add_note(
-                f"{self.place} is begun: when this is mended, the same call of materialize() does the rest. For other "
-                "images or options choose another place, or remove it first."
-            )
+            if is_new and rows_left == layout.rows and not self._is_committed():
+                self.place.remove()
+            elif self._is_there():
+                error.add_note(
+                    f"{self.place} is begun: once the images are as they should be, the same call of materialize() "
+                    "does the rest. With other images, without the bad ones for instance, or with other options it is "
+                    "another store: choose another place, or remove this one first."
+                )
             raise
 
     # --- finishing -----------------------------------------------------------------------------------------------
@@ -427,9 +451,18 @@ def check_contract(place: Place, manifest: dict[str, Any], job: Job) -> None:
             f"{name}: {_difference(there.get(name), job.contract.get(name))}" for name in sorted(different)
         )
         raise StoreError(
-            f"{place} was made with something else. There, and now: {told}. Nothing was written. Choose another place "
-            "for the new store, or remove the old one yourself."
+            f"{place} was made with something else. There, and now: {told}. Nothing was written. {_way_out(there, job)}"
         )
+
+
+def _way_out(there: dict[str, Any], job: Job) -> str:
+    rows, before = job.layout.n, there.get("layout", {}).get("n", 0)
+    if rows > before:
+        return (
+            f"Where the first {before} images are those that it was made of, append=True adds the other "
+            f"{rows - before}; otherwise choose another place for the new store, or remove the old one yourself."
+        )
+    return "Choose another place for the new store, or remove the old one yourself."
 
 
 def with_class_indices(manifest: dict[str, Any], job: Job) -> dict[str, Any]:
@@ -439,6 +472,8 @@ def with_class_indices(manifest: dict[str, Any], job: Job) -> dict[str, Any]:
 
 
 def _difference(there: Any, now: Any) -> str:
+    if isinstance(there, str) and isinstance(now, str) and len(there) == len(now) > 16:  # digests
+        return "other content"
     if isinstance(there, dict) and isinstance(now, dict):
         keys = sorted(key for key in there.keys() | now.keys() if there.get(key) != now.get(key))
         return ", ".join(f"{key} {there.get(key)!r} → {now.get(key)!r}" for key in keys)

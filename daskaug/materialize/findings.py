@@ -97,4 +97,5 @@ class Verification(Told):
         return f"<{type(self).__name__}: {one_line(self._card_facts())}: {self.verdict}>"
 
     def __str__(self) -> str:
-        return "\n".join([*lines(self._card_facts(), 12), self.verdict])
+        mended = "the same materialize() again, with `recheck`, writes damaged shards anew"
+        return "\n".join([*lines(self._card_facts(), 12), self.verdict, *([] if self.ok else [mended])])

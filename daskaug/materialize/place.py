@@ -156,6 +156,13 @@ class Place:
         except PermissionError as error:  # Zarr makes the folder past the store's own methods
             raise no_access(self.address, str(error)) from error
 
+    def remove(self) -> None:
+        """Remove the group, and all that is in it."""
+        sync(self._persistent(self._new_store(False)).delete_dir(self.path))
+        if self.plain is not None and not _is_url(self.plain):
+            with contextlib.suppress(OSError):
+                os.rmdir(self.plain)
+
     def _opened(self, read_only: bool) -> Store:
         # Zarr makes the folder of a local store that is opened for writing.
         if isinstance(self.store, str) and not _is_url(self.store) and not os.path.exists(self.store):

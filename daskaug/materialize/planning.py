@@ -19,9 +19,9 @@ from daskaug.execution import Executor, current_executor
 from daskaug.materialize import calibrating
 from daskaug.materialize.appending import new_part
 from daskaug.materialize.calibrating import Calibration, decoded_row_nbytes
-from daskaug.materialize.filling import Filling
+from daskaug.materialize.filling import Filling, check_contract
 from daskaug.materialize.job import Job
-from daskaug.materialize.layout import MANIFEST, NBYTES
+from daskaug.materialize.layout import FORMAT_VERSION, MANIFEST, NBYTES
 from daskaug.materialize.place import Place, StoreLike
 from daskaug.materialize.resuming import look
 from daskaug.materialize.shard_task import WORK_NBYTES
@@ -285,8 +285,8 @@ def _missing(job: Job, place: Place) -> NDArray[np.intp]:
     manifest: Any = group.attrs.get(MANIFEST)
     if not isinstance(manifest, dict) or not manifest.get("laid_out") or NBYTES not in group:
         return everything
-    if manifest["contract"]["layout"] != job.contract["layout"]:
-        return everything
+    if manifest.get("format") == FORMAT_VERSION:
+        check_contract(place, manifest, job)
     return look(group, job.arrays, job.layout).missing
 
 

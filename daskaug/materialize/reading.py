@@ -379,7 +379,7 @@ def open_materialized(
             found = np.asarray(digests[:]) if isinstance(digests, zarr.Array) else np.zeros((0, 32), np.uint8)
             raise IncompleteStoreError(
                 f"{place} is not complete: {found.any(axis=1).sum()} of {len(found)} shards are there. Run the same "
-                "materialize() again to finish it, or pass allow_incomplete=True."
+                "materialize(), or `daskaug ingest`, again to finish it, or pass allow_incomplete=True."
             )
         manifest = manifest | {"store_hash": "incomplete"}
     elif not allow_incomplete:
@@ -407,5 +407,5 @@ def _refuse_lost(place: Place, group: zarr.Group) -> None:
         name, number = lost[0]
         raise StoreError(
             f"{place} has lost {len(lost)} of its {len(objects)} objects, the first is shard {number} of {name!r}. Run "
-            "the same materialize() again, which makes them anew, or pass allow_incomplete=True."
+            "the same materialize(), or `daskaug ingest`, again, which makes them anew, or pass allow_incomplete=True."
         )

@@ -97,6 +97,9 @@ class Replay:
     def __str__(self) -> str:
         return "\n".join(self._lines)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {'; '.join(self._lines[:2])}>"
+
     def draw(self) -> Any:
         """Before, after and stored side by side, with the parameters beneath.
 
@@ -217,7 +220,7 @@ def _read(part: Part, row: int, i: int) -> tuple[Keys, NDArray[Any], dict[str, A
             raise
         raise StoreError(
             f"{where}, which cannot be read: {told(error)}. verify() says what else is damaged; the same "
-            "materialize() again writes such shards anew."
+            "materialize() again, with `recheck`, writes such shards anew."
         ) from error
 
 

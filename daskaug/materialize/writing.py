@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from daskaug.errors import StoreError
@@ -55,6 +56,9 @@ def materialize(
             f"{place} lies in the memory of this process, and the tasks run on {executor.description}, which cannot "
             "see it. Choose a place that all workers see, or close the client."
         )
+    source = job.source.locator.removeprefix("file://")
+    if place.plain is not None and source in (place.plain, f"{os.path.abspath(place.plain)}/images"):
+        raise StoreError(f"{place} is where the images come from. Choose another place for what is made of them.")
     filling = Filling(job, place, codec, recheck, progress)
     refuse_misfit(job, place, codec=codec, append=append)
     return append_rows(filling) if append else filling.run()

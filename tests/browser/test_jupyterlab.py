@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +15,7 @@ import pytest
 
 from tests.browser.browser import WAIT_SECONDS, Watched, chromium
 from tests.dashboard.waiting import until
+from tests.stores.servers import free_ports
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
@@ -25,9 +25,7 @@ TOKEN = "for-this-test"
 @contextlib.contextmanager
 def jupyterlab(folder: Path) -> Iterator[str]:
     """The address of a server of its own, whose clusters start with our preload."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     cluster = {"host": "127.0.0.1", "n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     environment = {

@@ -152,7 +152,7 @@ def _client(scheduler: str | None) -> Iterator[None]:
     from distributed import Client
 
     given = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
-    client = Client(**given, timeout=WAIT_SECONDS)
+    client = Client(**given, timeout=WAIT_SECONDS / 3)  # which is how long it tries to reach a scheduler again
     try:
         client.wait_for_workers(2, timeout=WAIT_SECONDS)
         yield

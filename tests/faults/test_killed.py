@@ -98,7 +98,7 @@ def test_the_scheduler_is_killed(expected, tmp_path):
             continue
         broken_off += 1
         assert what == "StoreError", told
-        assert "lost the tasks" in told
+        assert "lost the tasks" in told or "does not answer" in told
         assert "same call" in told
         goes_on(store, expected)
     assert broken_off >= 7

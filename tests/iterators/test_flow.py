@@ -173,6 +173,16 @@ def test_labels_and_weights_from_anywhere(kind, tmp_path):
     assert np.array_equal(w, labels / 100)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1), (3,)])
+@pytest.mark.parametrize("options", [{}, {"horizontal_flip": True}])
+def test_statistics_that_are_assigned_broadcast_as_keras_lets_them(shape, options):
+    ours = ImageDataGenerator(featurewise_center=True, featurewise_std_normalization=True, **options)
+    ours.mean, ours.std = np.full(shape, 5.0), np.full(shape, 2.0)
+    plain = ImageDataGenerator(**options)
+    expected = (next(plain.flow(X, batch_size=8, seed=1)) - 5) / (2 + 1e-6)
+    assert np.allclose(next(ours.flow(X, batch_size=8, seed=1)), expected, rtol=1e-5)
+
+
 def test_columns_beside_images_go_by_their_names(tmp_path):
     group = zarr.create_group(tmp_path / "x.zarr")
     for name, values in {"images": X, "y": Y, "weights": Y / 100}.items():
