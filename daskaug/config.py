@@ -138,6 +138,11 @@ class Config:
         ranges = (self.rotation_range, self.width_shift_range, self.height_shift_range, self.shear_range)
         return any(ranges) or self.zoom_range != (1, 1)
 
+    @property
+    def standardizes(self) -> bool:
+        """Whether anything is to be done after augmenting."""
+        return any(getattr(self, name) not in (None, False) for name in self.without_standardizing())
+
     def without_standardizing(self) -> dict[str, Any]:
         """Changes that switch off everything after augmenting; then an integer dtype is fine."""
         return {"rescale": None, "preprocessing_function": None, **dict.fromkeys(_STANDARDIZING, False)}

@@ -287,6 +287,9 @@ def test_names_of_classes_travel_from_files_to_what_is_made_of_the_store(tmp_pat
 def test_who_will_lack_statistics_is_told(source, tmp_path):
     done = invoke("materialize", source, tmp_path / "m.zarr", "--featurewise-center")
     assert "warning: the store will have no statistics" in done.stderr
+    told = invoke("info", tmp_path / "m.zarr").stdout
+    assert "to be standardised by the reader" in told
+    assert "none, and its options need some" in told
     ImageDataGenerator(featurewise_center=True).fit(X).save(tmp_path / "s.npz")
     options = ("--featurewise-center", "--statistics", tmp_path / "s.npz")
     assert "warning" not in invoke("materialize", source, tmp_path / "n.zarr", *options).stderr

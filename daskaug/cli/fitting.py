@@ -93,6 +93,7 @@ def fit(
         _check_folder(out)
         how |= {"seed": seed, "nan_policy": nan_policy, "histogram": histogram, "zca_store": zca_store}
         generator.fit(x, progress=True, **how)
+        replaced = " (in place of another one)" if out.exists() else ""
         generator.save(out)
         statistics = generator.statistics
     assert statistics is not None
@@ -101,7 +102,7 @@ def fit(
         found = statistics.whitening
         error = f", error at most {found.error:.2g}" if found.error else ""
         typer.echo(f"whitening by {found.route}: {found.captured:.4%} of the variance{error}")
-    typer.echo(f"saved in {out}")
+    typer.echo(f"saved in {out}{replaced}")
 
 
 def _nbytes(gigabytes: float) -> int:

@@ -331,7 +331,10 @@ class SourceIterator(BatchIterator):
         chosen = [f"{name}={value}" for name, value in config.chosen().items()]
         done = [
             name
-            for name, is_on in (("augmented", self._made.augment), ("standardised", self._made.standardize))
+            for name, is_on in (
+                ("augmented", self._made.augment),
+                ("standardised", self._made.standardize and config.standardizes),
+            )
             if is_on
         ]
         served = [Fact("so far", f"{self.meter.images:,} images: {self.meter}")] if self.meter.batches > 1 else []

@@ -10,7 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from daskaug.cards import Fact, lines
-from daskaug.materialize.facts import hash_facts, image_facts, origin_facts, work_facts
+from daskaug.materialize.facts import hash_facts, image_facts, needs_statistics, origin_facts, work_facts
 from daskaug.materialize.inspecting import object_sizes, told
 from daskaug.materialize.layout import CLASS_INDICES, DIGEST
 from daskaug.materialize.place import StoreLike
@@ -76,6 +76,8 @@ def _statistics(part: Part) -> list[Fact]:
     for name, value in statistics.items():
         shown = np.array2string(np.ravel(value), precision=6, separator=", ", threshold=8)
         facts.append(Fact(name, shown if value.size <= 8 else f"{value.dtype} of shape {value.shape}"))
+    if not facts and needs_statistics(part.manifest):
+        facts.append(Fact("statistics", "none, and its options need some: the generator had not been fitted"))
     return facts
 
 

@@ -36,7 +36,9 @@ def work_facts(manifest: dict[str, Any]) -> list[Fact]:
     """What was done to the images."""
     contract = manifest["contract"]
     options = ", ".join(_options(contract["config"]))
-    made = "augmented, to be standardised by the reader" if options else "as in the source"
+    made = "augmented" if options else "as in the source"
+    if _config(contract["config"]).standardizes:
+        made += ", to be standardised by the reader"
     return [
         Fact("pixels", "standardised" if contract["standardized"] else made),
         Fact("seed", f"{contract['seed']} (seeding version {contract['seeding_version']})"),
@@ -58,13 +60,22 @@ def origin_facts(manifest: dict[str, Any]) -> list[Fact]:
     ]
 
 
+def _config(config: dict[str, Any]) -> Config:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # one option overrides another: said when it was made
+        return Config.from_dict(config | {"preprocessing_function": None})
+
+
+def needs_statistics(manifest: dict[str, Any]) -> bool:
+    """Whether whoever reads it is to standardise with statistics."""
+    contract = manifest["contract"]
+    return not contract["standardized"] and _config(contract["config"]).needs_statistics
+
+
 def _options(config: dict[str, Any]) -> list[str]:
     """What differs from the defaults; a function by its name."""
     function = config.get("preprocessing_function")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # one option overrides another: said when it was made
-        made = Config.from_dict(config | {"preprocessing_function": None})
-    named = [f"{name}={value}" for name, value in made.chosen().items()]
+    named = [f"{name}={value}" for name, value in _config(config).chosen().items()]
     if isinstance(function, dict):
         named.append(f"preprocessing_function={function['module']}.{function['qualname']}")
     return named

@@ -128,11 +128,12 @@ class Filling:
         written = _rows_of(job, missing)
         digests = found.digests
         if len(missing) or not manifest["complete"]:
-            with self._explaining(written, is_new):
-                if len(missing):
-                    check_workers([Writing(self.place, manifest["contract"])])
-                self._begin(group, found)
-            self._write(missing, digests, manifest["contract"], is_new)
+            with self._leaving_nothing_undone(is_new):
+                with self._explaining(written):
+                    if len(missing):
+                        check_workers([Writing(self.place, manifest["contract"])])
+                    self._begin(group, found)
+                self._write(missing, digests, manifest["contract"])
             with self._explaining(0):
                 store_hash = self._finish(digests, manifest.get("store_hash"), missing)
                 remove_leftovers(self.place.open_group("r+"), job.arrays, missing)
@@ -148,9 +149,19 @@ class Filling:
             return False
         return True
 
-    def _is_committed(self) -> bool:
-        """Whether any shard is there, of this run or of another one."""
-        return bool(look(self.place.open_group(), self.job.arrays, self.job.layout).committed.any())
+    def _remove_if_empty(self) -> bool:
+        """Remove the store if no shard is there, of this run or of another one; whether that was done.
+
+        Tasks of a cluster may still be writing, so there it stays.
+        """
+        if current_executor().is_remote:
+            return False
+        if look(self.place.open_group(), self.job.arrays, self.job.layout).committed.any():
+            return False
+        with contextlib.suppress(OSError, NotImplementedError, StoreError):
+            self.place.remove()
+            return True
+        return False
 
     # --- opening -------------------------------------------------------------------------------------------------
 
@@ -283,7 +294,7 @@ class Filling:
         for number in found.damaged.tolist():
             records[number] = 0
 
-    def _write(self, missing: NDArray[np.intp], digests: NDArray[np.uint8], contract: Any, is_new: bool) -> None:
+    def _write(self, missing: NDArray[np.intp], digests: NDArray[np.uint8], contract: Any) -> None:
         """Write shards, and enter their digests."""
         job, layout, executor = self.job, self.job.layout, current_executor()
         left = _rows_of(job, missing)
@@ -304,7 +315,7 @@ class Filling:
         ):
             follower.tell(done=there, handed=0)
             for count in itertools.count(1):
-                with self._explaining(left, is_new):
+                with self._explaining(left):
                     made = next(results, None)
                 if made is None:
                     return
@@ -323,16 +334,8 @@ class Filling:
         return executor.is_remote and not self.job.source.is_here and (masks is None or not masks.source.is_here)
 
     @contextlib.contextmanager
-    def _explaining(self, rows_left: int, is_new: bool = False) -> Iterator[None]:
-        """Say of an interruption, a full disk, a lost cluster or a bad source what it leaves behind.
-
-        Parameters
-        ----------
-        rows_left : int
-        is_new : bool
-            Whether this run has made the store. Where a bad source leaves nothing in it, it is removed again: the next
-            call may leave bad files out, and then it is another store.
-        """
+    def _explaining(self, rows_left: int) -> Iterator[None]:
+        """Say of an interruption, a full disk or a lost cluster what it leaves behind."""
         layout = self.job.layout
         try:
             yield
@@ -353,10 +356,17 @@ class Filling:
                 f"{error} {self.place} can be finished: at least {layout.rows - rows_left} of {layout.rows} images are "
                 "there, and the same call of materialize() goes on from them, with or without a cluster."
             ) from error
+
+    @contextlib.contextmanager
+    def _leaving_nothing_undone(self, is_new: bool) -> Iterator[None]:
+        """Where a bad source ends the run that has made the store before anything is in it, remove it again.
+
+        The next call may leave bad files out, and what it makes is another store.
+        """
+        try:
+            yield
         except SourceError as error:
-            if is_new and rows_left == layout.rows and not self._is_committed():
-                self.place.remove()
-            elif self._is_there():
+            if not (is_new and self._remove_if_empty()):
                 error.add_note(
                     f"{self.place} is begun: once the images are as they should be, the same call of materialize() "
                     "does the rest. With other images, without the bad ones for instance, or with other options it is "
