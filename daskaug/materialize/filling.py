@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -245,7 +246,7 @@ class Filling:
                 "layout_for": job.cut.layout_for,
             },
             "source": {
-                "locator": without_credentials(job.source.locator),
+                "locator": _absolute(without_credentials(job.source.locator)),
                 "shape": list(job.source.shape),
                 "dtype": job.source.dtype.str,
             },
@@ -488,6 +489,12 @@ def _difference(there: Any, now: Any) -> str:
         keys = sorted(key for key in there.keys() | now.keys() if there.get(key) != now.get(key))
         return ", ".join(f"{key} {there.get(key)!r} → {now.get(key)!r}" for key in keys)
     return f"{there!r} → {now!r}"
+
+
+def _absolute(locator: str) -> str:
+    """A path that means the same from everywhere; other addresses as they are."""
+    path = locator.removeprefix("file://")
+    return locator if path == locator else f"file://{os.path.abspath(path)}"
 
 
 def _rows_of(job: Job, shards: NDArray[np.intp]) -> int:

@@ -56,8 +56,9 @@ def materialize(
             f"{place} lies in the memory of this process, and the tasks run on {executor.description}, which cannot "
             "see it. Choose a place that all workers see, or close the client."
         )
-    source = job.source.locator.removeprefix("file://")
-    if place.plain is not None and source in (place.plain, f"{os.path.abspath(place.plain)}/images"):
+    source = os.path.abspath(job.source.locator.removeprefix("file://"))
+    target = None if place.plain is None else os.path.abspath(place.plain)
+    if target is not None and source in (target, f"{target}/images"):
         raise StoreError(f"{place} is where the images come from. Choose another place for what is made of them.")
     filling = Filling(job, place, codec, recheck, progress)
     refuse_misfit(job, place, codec=codec, append=append)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, WrapperStore
+from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 
 from daskaug.cards import shape_text
 from daskaug.errors import SourceError, UnreadableError
@@ -229,8 +229,6 @@ def _is_far(store: Any) -> bool:
 def _address(array: zarr.Array[Any]) -> str:
     """Where an array is, for people: of a file system's store the URL, which its own text does not have."""
     store = _innermost(array.store)
-    if isinstance(store, LocalStore):
-        return f"file://{os.path.abspath(store.root)}/{array.path}".rstrip("/")
     if not isinstance(store, FsspecStore):
         return str(array.store_path)
     root = without_credentials(store.fs.unstrip_protocol(store.path))
