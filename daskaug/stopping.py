@@ -61,5 +61,37 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+class OneInterrupt:
+    """While this thread waits in here, one interrupt gets through, and no further one until :meth:`restore`.
+
+    Impatient people send several. The second would hit what deals with the first, before that can guard itself.
+    """
+
+    def __init__(self) -> None:
+        self._before: Callable[[int, FrameType | None], object] | None = None
+
+    def __enter__(self) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            self._before = before
+            signal.signal(signal.SIGINT, self._let_through)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            self.restore()
+
+    def restore(self) -> None:
+        """The interrupt has been dealt with, if there was one."""
+        before, self._before = self._before, None
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+    def _let_through(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, _ignore)
+        if self._before is not None:
+            self._before(number, frame)
+        signal.signal(signal.SIGINT, self._let_through)  # that has raised nothing
+
+
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Unlike ``SIG_IGN``, no process that is started meanwhile inherits it."""

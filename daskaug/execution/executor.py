@@ -20,7 +20,7 @@ from daskaug.execution.following import NOBODY, Follower
 from daskaug.execution.limits import memory_of_machine
 from daskaug.sources.base import BlockReader
 from daskaug.stages import carried
-from daskaug.stopping import GivenUp, uninterrupted
+from daskaug.stopping import GivenUp, OneInterrupt, uninterrupted
 
 Task = tuple[BlockReader, tuple[Any, ...]]
 """What loads the block of a task, and its further arguments."""
@@ -341,6 +341,7 @@ def run_ordered(
         return
     pending: collections.deque[Pending] = collections.deque()
     places, looked = 0, -math.inf
+    waiting = OneInterrupt()
     try:
         while True:
             if time.monotonic() - looked > LOOK_SECONDS:  # a cluster may have grown meanwhile, or shrunk
@@ -351,13 +352,19 @@ def run_ordered(
                 return
             # Heavy results come one by one; of others so few together that nobody runs out of tasks meanwhile.
             most = 1 if isinstance(window, int) else max(1, places // SHARE_FETCHED)
-            for _ in range(executor.fetch(list(itertools.islice(pending, most)))):
-                result = pending[0].result()
+            with waiting:
+                fetched = executor.fetch(list(itertools.islice(pending, most)))
+            for _ in range(fetched):
+                with waiting:
+                    result = pending[0].result()
                 pending.popleft()  # not before: whoever is interrupted while waiting for it gives it up
                 yield result
     finally:
-        with uninterrupted():
-            under_way = [left for left in pending if not left.cancel()]
+        try:
+            with uninterrupted():
+                under_way = [left for left in pending if not left.cancel()]
+        finally:
+            waiting.restore()
         for left in under_way if settles else ():
             with contextlib.suppress(Exception, GivenUp):  # the first error is the one to be told
                 left.result()

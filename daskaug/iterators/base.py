@@ -25,7 +25,7 @@ from daskaug.iterators.replay import KerasReplay
 from daskaug.iterators.under_way import Place, SharedTask, UnderWay, WhenAsked, cancel_all
 from daskaug.planning.order import ChosenOrder, Order, Position, Shuffle
 from daskaug.planning.steps import Shard, Steps
-from daskaug.stopping import uninterrupted
+from daskaug.stopping import OneInterrupt, uninterrupted
 
 AHEAD_NBYTES = 256 * 2**20
 """Bytes of finished batches that may wait for the consumer."""
@@ -230,13 +230,16 @@ class BatchIterator(AssignedAttributes, Resumable, Described):
         meter = self.meter
         meter.begin()
         images, batch = 0, None
+        waiting = OneInterrupt()
         try:
-            images, batch = serve(*arguments)
+            with waiting:
+                images, batch = serve(*arguments)
         except KeyboardInterrupt:
             with uninterrupted():
                 self.close()  # the batches after it are of no use now
             raise
         finally:
+            waiting.restore()
             meter.end(images, batch)
         return batch
 
