@@ -36,7 +36,8 @@ class CountingStore(WrapperStore):
         self.asked.append(f"{key} {byte_range}")
         is_first = not self.waiting
         self.waiting += 1
-        await asyncio.sleep(0)  # others that are under way get their turn
+        for _ in range(10):
+            await asyncio.sleep(0)  # others that are under way get their turn
         self.alone += is_first and self.waiting == 1
         found = await super().get(key, prototype, byte_range)
         self.waiting -= 1
@@ -139,7 +140,7 @@ def test_black_images_cost_one_look_and_one_reading_more_however_many_they_are()
     assert np.array_equal(source.read(0, 50), images)
     asked = collections.Counter(entry.split()[0] for entry in array.store.asked)
     assert asked == {f"c/{row}/0/0/0": 1 if row % 2 else 3 for row in range(50)}
-    assert array.store.alone <= 3  # at most a left-over of each round
+    assert array.store.alone <= 20  # left-overs, of a hundred; one after the other it is all of them
 
 
 @pytest.mark.parametrize("listed", ["^$", "zarr.json", "zarr.json|c/[0-3]/"])
