@@ -60,7 +60,7 @@ def _reported(command: str) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort):  # on purpose
         raise
-    except Exception as error:
+    except Exception as error:  # the outermost edge: a user gets a paragraph, and the kind of what nobody foresaw
         kind = "" if isinstance(error, DaskaugError | OSError) else f"{type(error).__name__}: "
         told = " ".join([str(error), *getattr(error, "__notes__", ())])
         typer.echo(f"daskaug {command}: {kind}{in_options(as_text(' '.join(told.split())))}", err=True)

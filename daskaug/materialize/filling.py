@@ -157,11 +157,11 @@ class Filling:
         """
         if current_executor().is_remote:
             return False
-        if look(self.place.open_group(), self.job.arrays, self.job.layout).committed.any():
-            return False
+        # A store may be gone by now, or be one that cannot be emptied: the bad file is the error to be told all the same.
         with contextlib.suppress(OSError, NotImplementedError, StoreError):
-            self.place.remove()
-            return True
+            if not look(self.place.open_group(), self.job.arrays, self.job.layout).committed.any():
+                self.place.remove()
+                return True
         return False
 
     # --- opening -------------------------------------------------------------------------------------------------
