@@ -157,7 +157,7 @@ class Filling:
         """
         if current_executor().is_remote:
             return False
-        # A store may be gone by now, or be one that cannot be emptied: the bad file is the error to be told all the same.
+        # A store may be gone by now, or be one that cannot be emptied: the bad file is the error to be told anyhow.
         with contextlib.suppress(OSError, NotImplementedError, StoreError):
             if not look(self.place.open_group(), self.job.arrays, self.job.layout).committed.any():
                 self.place.remove()
